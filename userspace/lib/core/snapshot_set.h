@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/** @file A snapshot of a set of origins: made, extended, removed. */
+#ifndef DIFFSNAP_CORE_SNAPSHOT_SET_H
+#define DIFFSNAP_CORE_SNAPSHOT_SET_H
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/environment.h"
+#include "core/inventory.h"
+#include "core/store_plan.h"
+
+namespace diffsnap {
+
+struct CreateOptions {
+  std::string name;
+  /** Devices that have the origin target (see attach()), in the order of the store's members. */
+  std::vector<DeviceId> origins;
+  StorePlan store;
+  Sectors chunk = 8;
+  // Absent: the kernel's defaults.
+  std::optional<Sectors> low_water;
+  std::optional<Sectors> buffer;
+  std::optional<std::chrono::milliseconds> store_timeout;
+  std::optional<dm::OnFull> on_full;
+  /** How long writes in flight may take to end before the cut is given up. */
+  std::optional<std::chrono::milliseconds> cut_limit;
+  /** Check everything, change nothing. */
+  bool dry_run = false;
+};
+
+struct CreateResult {
+  std::string name;
+  std::string id;
+  /** Paths of the images, in the order of the origins. */
+  std::vector<std::string> images;
+  /** How long file systems were frozen, and how long the kernel kept the gates closed. */
+  std::chrono::nanoseconds frozen{0};
+  std::chrono::nanoseconds closed{0};
+};
+
+/**
+ * Makes a snapshot; the steps and their order are those of the design, and each is undone, in reverse, if a
+ * later one fails. Throws Error.
+ *
+ * @param freezer   null: no file system is frozen (--no-freeze); the cut is then as after a power failure
+ * @param critical  null only if @p freezer is
+ */
+CreateResult create_snapshot(const Environment &env, const CreateOptions &options, Freezer *freezer,
+                             CriticalSection *critical);
+
+/**
+ * Adds ranges to the end of a snapshot's store while it is held: first the device below is made larger, then
+ * the store's own table. Throws Error. @return the new size.
+ */
+Sectors extend_snapshot(const Environment &env, const std::string &name, const StorePlan &more);
+
+struct RemoveOptions {
+  /** Remove images that are in use, too: their users get I/O errors from then on. */
+  bool force = false;
+  bool dry_run = false;
+};
+
+/**
+ * Removes a snapshot: images, the snapshot itself, its store, what lies below. Refuses with EBUSY, before
+ * anything is changed, if an image is in use. Also removes what is left of one that was not made or removed
+ * to its end; all of it is tried, the first error is thrown at the end.
+ */
+void remove_snapshot(const Environment &env, const std::string &name, const RemoveOptions &options = {});
+
+/** Says that ranges of an image, in bytes, are not needed any more. They are rounded inwards to chunks. */
+void release_ranges(const Environment &env, const ImageInfo &image,
+                    const std::vector<sys::ByteRange> &ranges);
+
+/** An event of a snapshot. */
+struct SnapshotEvent {
+  std::uint32_t number = 0;
+  SnapshotInfo snapshot;
+};
+
+/**
+ * Waits for the next event of a snapshot.
+ * @param known  the last event number seen; nothing: the present one
+ * @return nothing on a time out. Throws Error, ENXIO if the snapshot is removed meanwhile.
+ */
+[[nodiscard]] std::optional<SnapshotEvent> wait_for_event(const Environment &env, const std::string &name,
+                                                          std::optional<std::uint32_t> known,
+                                                          std::optional<std::chrono::milliseconds> timeout);
+
+}  // namespace diffsnap
+
+#endif

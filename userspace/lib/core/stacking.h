@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/** @file Putting the origin target on a device, and taking it off again. */
+#ifndef DIFFSNAP_CORE_STACKING_H
+#define DIFFSNAP_CORE_STACKING_H
+
+#include <string>
+#include <vector>
+
+#include "base/device_id.h"
+#include "core/environment.h"
+#include "core/inventory.h"
+
+namespace diffsnap {
+
+struct AttachOptions {
+  /** dm name for a device that is not stacked live; empty: the kernel's name of the device. */
+  std::string name;
+  /** Check everything, change nothing. */
+  bool dry_run = false;
+};
+
+struct AttachResult {
+  /** dm name of the origin: users go through /dev/mapper/NAME. */
+  std::string name;
+  DeviceId origin;
+  /** A dm device was stacked live: its name and users stayed. */
+  bool live = false;
+};
+
+/**
+ * Puts the origin target on a device. A device-mapper device is stacked live, whether it is in use or not;
+ * any other device must not be in use. All that was done is undone if a step fails, and whatever may be
+ * suspended is resumed. Throws Error: EEXIST if it is attached, EBUSY if it is in use, EOPNOTSUPP if it
+ * cannot be stacked on.
+ */
+AttachResult attach(const Environment &env, DeviceId device, const AttachOptions &options = {});
+
+/** Whether attach() would stack it live, so that `create` may do it by itself. */
+[[nodiscard]] bool can_attach_live(const Environment &env, DeviceId device);
+
+/**
+ * Takes the origin target off again. @p device is the origin, or the device below it. Throws Error: EBUSY if
+ * a snapshot holds it, or, of one that was not stacked live, if it is in use; ENODEV if it is not attached.
+ */
+void detach(const Environment &env, DeviceId device, bool dry_run = false);
+
+/**
+ * Removes real devices whose origin target was taken out by someone else (LVM reloads its tables at
+ * will). @return the dm names of what was removed.
+ */
+std::vector<std::string> remove_stale_real_devices(const Environment &env);
+
+}  // namespace diffsnap
+
+#endif

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/** @file Which ranges of which devices make a difference storage. */
+#ifndef DIFFSNAP_CORE_STORE_PLAN_H
+#define DIFFSNAP_CORE_STORE_PLAN_H
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/device_id.h"
+#include "core/environment.h"
+#include "dm/table.h"
+
+namespace diffsnap {
+
+/** `DEVICE` or `DEVICE:OFFSET+LENGTH` as the user wrote it. */
+struct StoreSpec {
+  /** The words that name the device, not resolved. */
+  std::string device;
+  /** Bytes; both or none. */
+  std::optional<std::uint64_t> offset;
+  std::optional<std::uint64_t> length;
+};
+
+/**
+ * Takes a specification apart. The last ':' counts only if OFFSET+LENGTH follows it, for device names may
+ * hold colons.
+ * @param parse_size  turns "4M" or "512b" into bytes; throws SyntaxError
+ */
+[[nodiscard]] StoreSpec parse_store_spec(std::string_view text,
+                                         const std::function<std::uint64_t(std::string_view)> &parse_size);
+
+/** Parses `OFFSET+LENGTH` into bytes; throws SyntaxError. */
+[[nodiscard]] sys::ByteRange parse_byte_range(
+    std::string_view text, const std::function<std::uint64_t(std::string_view)> &parse_size);
+
+/** A range to take for a store. */
+struct StoreRange {
+  DeviceId device;
+  Sectors offset = 0;
+  Sectors length = 0;
+  /** Somebody answers for it (ranges of a file): signatures and users of the device do not matter. */
+  bool vouched_for = false;
+};
+[[nodiscard]] bool operator==(const StoreRange &a, const StoreRange &b) noexcept;
+
+struct StorePlanOptions {
+  Sectors chunk = 8;
+  /** Take devices that hold a known signature, and ranges of devices that are in use. Never those of an
+   * origin. */
+  bool force = false;
+  /** Use no more than so much, taken from the front; nothing: all. */
+  std::optional<Sectors> limit;
+};
+
+struct StorePlan {
+  /** In the order given, neighbours merged, each a multiple of the chunk. */
+  std::vector<StoreRange> ranges;
+
+  [[nodiscard]] Sectors size() const noexcept;
+  /** The data device's table; @p start is where the first range goes. */
+  [[nodiscard]] dm::Table table(Sectors start = 0) const;
+};
+
+/** Resolves specifications; a device without a range is taken as a whole. Throws Error. */
+[[nodiscard]] std::vector<StoreRange> resolve_store_specs(const Environment &env,
+                                                          const std::vector<StoreSpec> &specs);
+
+/**
+ * Checks ranges and makes a plan of them. Refused: overlaps, with each other and with @p taken; ranges beyond
+ * the device's end; less than a chunk; read-only and zoned devices; devices in use or with a signature (see
+ * force); anything on or below an origin target, for the store must never be written through one. Ends are
+ * rounded inwards to chunks.
+ *
+ * @param taken  what other stores use, for instance of this one before it grows
+ */
+[[nodiscard]] StorePlan plan_store(const Environment &env, const std::vector<StoreRange> &ranges,
+                                   const std::vector<StoreRange> &taken, const StorePlanOptions &options);
+
+/** The ranges that all stores that exist use. */
+[[nodiscard]] std::vector<StoreRange> ranges_in_use(dm::DeviceMapper &dm);
+
+}  // namespace diffsnap
+
+#endif
