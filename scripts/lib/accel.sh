@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# Which qemu accelerator to use. On some machines /dev/kvm is there but guests
+# hang or crawl, so it counts only if a kernel was seen to run in time.
+# Needs common.sh.
+
+# choose_accel KERNEL-IMAGE: prints kvm or tcg,thread=multi. DIFFSNAP_ACCEL
+# overrides it; a caller of several VMs sets that to have one probe only.
+choose_accel() {
+	if [[ ${DIFFSNAP_ACCEL:-} ]]; then
+		echo "$DIFFSNAP_ACCEL"
+	elif kvm_works "$1"; then
+		echo kvm
+	else
+		echo tcg,thread=multi
+	fi
+}
+
+# A kernel without any root file system: it must get as far as its panic, and
+# restart at once, within ten seconds.
+kvm_works() {
+	local log status=1
+	[[ -w /dev/kvm ]] || return 1
+	log=$(mktemp)
+	if timeout -k 1 10 qemu-system-x86_64 -accel kvm -cpu host -m 256 -display none -nodefaults \
+		-no-reboot -kernel "$1" -append 'console=ttyS0 panic=-1' -serial "file:$log" </dev/null 2>/dev/null &&
+		grep -aq 'Kernel panic' "$log"; then
+		status=0
+	fi
+	rm -f "$log"
+	return "$status"
+}

@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Second stage of a VM, process 1 on the overlay over the host's root: makes the
+# guest a usable system, runs one command, leaves its status in the share and
+# restarts, which ends qemu. Run by initramfs-init only; see vm-run.
+#
+# In the share (at /run/share): settings (read), command (run), then output and
+# status (written).
+
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+share=/run/share
+
+finish() {
+	sync
+	/bin/busybox reboot -f
+	sleep 60
+}
+
+step() {
+	"$@" || {
+		echo "guest-init: failed: $*" >/dev/console
+		finish
+	}
+}
+
+mount_all() {
+	mkdir -p /dev/pts /dev/shm
+	step mount -t devpts devpts /dev/pts
+	step mount -t tmpfs tmpfs /dev/shm
+	step mount -t tmpfs tmpfs /run
+	mkdir -p /run/lock /run/lvm /run/udev/rules.d "$share"
+	step mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288 share "$share"
+	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+}
+
+# The kernel's own modules, not those of the host.
+bind_modules() {
+	mkdir -p "/lib/modules/$(uname -r)"
+	step mount --bind "$VM_MODULES" "/lib/modules/$(uname -r)"
+}
+
+# LVM knows nothing of the host's devices and asks no daemon.
+own_lvm() {
+	rm -rf /etc/lvm/devices /etc/lvm/archive /etc/lvm/backup /etc/lvm/cache
+	mkdir -p /etc/lvm/devices
+	printf 'activation { monitoring = 0 }\nbackup { backup = 0 archive = 0 }\n' >/etc/lvm/lvmlocal.conf
+}
+
+start_udev() {
+	if compgen -G "$VM_TREE/udev/*.rules" >/dev/null; then
+		cp "$VM_TREE"/udev/*.rules /run/udev/rules.d/
+	fi
+	step /lib/systemd/systemd-udevd --daemon
+	udevadm trigger --action=add --subsystem-match=block --subsystem-match=misc
+	udevadm settle
+}
+
+# What our module needs first, then the module itself.
+load_module() {
+	local dependency
+	for dependency in $(modinfo -F depends "$1" | tr , ' '); do
+		step modprobe "$dependency"
+	done
+	step insmod "$1"
+}
+
+# What the debug kernels have found or counted, if this is one.
+collect() {
+	if [[ -w /sys/kernel/debug/kmemleak ]]; then
+		# twice: an object counts only if it is unreachable both times
+		echo scan >/sys/kernel/debug/kmemleak
+		sleep 6
+		echo scan >/sys/kernel/debug/kmemleak
+		cat /sys/kernel/debug/kmemleak >"$share/kmemleak"
+	fi
+	if [[ -d /sys/kernel/debug/gcov ]]; then
+		find /sys/kernel/debug/gcov -name '*.gcda' -path '*dm-target*' | while read -r file; do
+			mkdir -p "$share/gcov/$(dirname "${file#/sys/kernel/debug/gcov/}")"
+			cat "$file" >"$share/gcov/${file#/sys/kernel/debug/gcov/}"
+		done
+	fi
+}
+
+main() {
+	mount_all
+	# shellcheck disable=SC1091 # written by vm-run
+	. "$share/settings"
+	bind_modules
+	own_lvm
+	ip link set lo up
+	hostname diffsnap-vm
+	step modprobe dm-mod
+	start_udev
+	[[ -z $VM_MODULE ]] || load_module "$VM_MODULE"
+	dmesg -n 7
+	cd "$VM_CWD" || finish
+	touch "$share/started"
+	/bin/bash "$share/command" </dev/null >>"$share/output" 2>&1
+	echo $? >"$share/status.new"
+	collect
+	mv "$share/status.new" "$share/status"
+	finish
+}
+
+main
