@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "sys/memlock.h"
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+
+#include <malloc.h>
+#include <pthread.h>
+#include <sys/mman.h>
+
+namespace diffsnap::sys {
+namespace {
+
+// Far more than the critical section's calls need: a few frames and an ioctl.
+constexpr std::size_t stack_reserve = 128 * 1024;
+constexpr std::size_t heap_reserve = 1024 * 1024;
+constexpr std::size_t page = 4096;
+
+/** The stack grows by page faults. Those are taken here. */
+__attribute__((noinline)) void touch_stack() {
+  volatile unsigned char stretch[stack_reserve];
+
+  for (std::size_t at = 0; at < sizeof(stretch); at += page) {
+    stretch[at] = 0;
+  }
+  // Keeps the compiler from making the array smaller than it is.
+  stretch[sizeof(stretch) - 1] = stretch[0];
+}
+
+/**
+ * Our own code allocates nothing in the critical section, but libdevmapper
+ * builds its ioctl's buffer for the cut. It then finds room in the heap that
+ * is there, without asking the kernel.
+ */
+void grow_heap() {
+  mallopt(M_TRIM_THRESHOLD, 2 * static_cast<int>(heap_reserve));
+  mallopt(M_TOP_PAD, static_cast<int>(heap_reserve));
+  mallopt(M_MMAP_THRESHOLD, 2 * static_cast<int>(heap_reserve));
+
+  void *reserve = std::malloc(heap_reserve);
+  if (!reserve) {
+    throw Error("reserve", "memory", ENOMEM);
+  }
+  for (std::size_t at = 0; at < heap_reserve; at += page) {
+    static_cast<volatile unsigned char *>(reserve)[at] = 0;
+  }
+  std::free(reserve);
+}
+
+}  // namespace
+
+ProcessMemory::~ProcessMemory() {
+  if (depth_ > 0) {
+    munlockall();
+  }
+}
+
+void ProcessMemory::lock() {
+  if (depth_ == 0) {
+    grow_heap();
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
+      throw Error("lock", "memory", errno);
+    }
+    touch_stack();
+  }
+  ++depth_;
+}
+
+void ProcessMemory::unlock() noexcept {
+  if (depth_ > 0 && --depth_ == 0) {
+    munlockall();
+  }
+}
+
+SignalBlock::SignalBlock() {
+  sigset_t all;
+
+  sigfillset(&all);
+  const int err = pthread_sigmask(SIG_SETMASK, &all, &before_);
+  if (err != 0) {
+    throw Error("block", "signals", err);
+  }
+}
+
+SignalBlock::~SignalBlock() {
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+}  // namespace diffsnap::sys

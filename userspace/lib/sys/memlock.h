@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/** @file Holding the process still: while file systems are frozen, and while it holds keys. */
+#ifndef DIFFSNAP_SYS_MEMLOCK_H
+#define DIFFSNAP_SYS_MEMLOCK_H
+
+#include <csignal>
+
+#include "core/environment.h"
+
+namespace diffsnap::sys {
+
+/**
+ * Locks the process in memory: everything mapped now and later, a stretch of stack and a reserve of heap, all
+ * touched, so that nothing between the first freeze and the last thaw waits for a page from a frozen file
+ * system, and no key is swapped out. One object per process; not for several threads.
+ */
+class ProcessMemory : public MemoryLocker {
+ public:
+  ~ProcessMemory() override;
+
+  /** Throws Error (EPERM, ENOMEM) if the memory cannot be locked. */
+  void lock() override;
+  void unlock() noexcept override;
+
+ private:
+  unsigned depth_ = 0;
+};
+
+/**
+ * Blocks every signal that can be blocked for the calling thread. Those that arrive meanwhile are delivered
+ * when the object ends.
+ */
+class SignalBlock {
+ public:
+  /** Throws Error. */
+  SignalBlock();
+  SignalBlock(const SignalBlock &) = delete;
+  SignalBlock &operator=(const SignalBlock &) = delete;
+  ~SignalBlock();
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace diffsnap::sys
+
+#endif
