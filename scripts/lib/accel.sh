@@ -9,7 +9,7 @@
 choose_accel() {
 	if [[ ${DIFFSNAP_ACCEL:-} ]]; then
 		echo "$DIFFSNAP_ACCEL"
-	elif kvm_works "$1"; then
+	elif kvm_works "$1" 2>/dev/null; then # bash tells of a crashed qemu
 		echo kvm
 	else
 		echo tcg,thread=multi
@@ -23,7 +23,7 @@ kvm_works() {
 	[[ -w /dev/kvm ]] || return 1
 	log=$(mktemp)
 	if timeout -k 1 10 qemu-system-x86_64 -accel kvm -cpu host -m 256 -display none -nodefaults \
-		-no-reboot -kernel "$1" -append 'console=ttyS0 panic=-1' -serial "file:$log" </dev/null 2>/dev/null &&
+		-no-reboot -kernel "$1" -append 'console=ttyS0 panic=-1' -serial "file:$log" </dev/null &&
 		grep -aq 'Kernel panic' "$log"; then
 		status=0
 	fi

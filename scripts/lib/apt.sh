@@ -9,6 +9,7 @@ machine_codename() { sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; }
 
 # "URI SUITE" of each source with component main that the machine has configured.
 machine_sources() {
+	# shellcheck disable=SC2016 # apt's own variables
 	apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
 		awk '$3 == "main" { print $1, $2 }' | sort -u
 }
@@ -78,6 +79,7 @@ suite_unpack() {
 	shift 2
 	debs=$(mktemp -d "$(cache_dir)/debs.XXXXXX")
 	mkdir -p "$dir"
+	# shellcheck disable=SC2016 # for the inner shell
 	if ! (cd "$debs" && suite_apt "$suite" apt-get download "$@" >&2) ||
 		! find "$debs" -name '*.deb' -print0 | xargs -0 -n 1 sh -c 'dpkg -x "$1" "$0"' "$dir"; then
 		rm -r "$debs"

@@ -12,7 +12,7 @@ make_initramfs() {
 	work=$(mktemp -d "${output%/*}/initramfs.XXXXXX")
 	mkdir -p "$work"/{bin,proc,sys,dev,modules,lower,upper,root}
 	cp "$(command -v busybox)" "$work/bin/busybox"
-	cp "$tree/scripts/vm/initramfs-init" "$work/init"
+	cp "${tree:?}/scripts/vm/initramfs-init" "$work/init"
 	printf '%s\n' "$guest_init" >"$work/guest-init"
 	while read -r module; do
 		number=$((number + 1))

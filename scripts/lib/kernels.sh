@@ -31,19 +31,22 @@ kernel_version() {
 
 kernel_modules() {
 	local version
-	version=$(kernel_version "$1")
+	version=$(kernel_version "$1") || return
 	[[ -d $1/lib/modules/$version ]] || die "no lib/modules/$version in $1"
 	echo "$1/lib/modules/$version"
 }
 
 # kernel_kbuild DIR: sets kbuild_dir and kbuild_root.
+# shellcheck disable=SC2034 # for the caller
 kernel_kbuild() {
+	local modules
 	kbuild_root=
 	if [[ -f $1/kbuild ]]; then
 		kbuild_dir=$(sed -n 's/^dir=//p' "$1/kbuild")
 		kbuild_root=$(sed -n 's/^root=//p' "$1/kbuild")
 	else
-		kbuild_dir=$(readlink -e "$(kernel_modules "$1")/build") || die "nothing to build modules with in $1"
+		modules=$(kernel_modules "$1") || return
+		kbuild_dir=$(readlink -e "$modules/build") || die "nothing to build modules with in $1"
 	fi
 }
 
@@ -63,6 +66,8 @@ kernel_fetch() {
 	dir=$cache/$name-$version
 	if [[ ! -d $dir ]]; then
 		tmp=$(mktemp -d "$cache/tmp.XXXXXX")
+		# shellcheck disable=SC2064 # the path of now
+		trap "rm -rf '$tmp'" EXIT
 		kernel_unpack "$name" "$suite" "$image" "$headers" "$tmp" "$dir" >&2
 		chmod 755 "$tmp"
 		mv -T "$tmp" "$dir"
@@ -72,11 +77,19 @@ kernel_fetch() {
 
 # kernel_unpack NAME SUITE IMAGE HEADERS DIR FINAL: fills DIR, which will be moved to FINAL.
 kernel_unpack() {
-	local suite=$2 image=$3 headers=$4 dir=$5 final=$6 parts
-	suite_unpack "$suite" "$dir" "$image"
+	local suite=$2 image=$3 headers=$4 dir=$5 final=$6 release parts
+	# newer kernels come in several packages, each named like the image
+	release=${image#linux-image-}
+	mapfile -t parts < <(suite_depends "$suite" "$image" '^linux-' |
+		grep -xF -e "$image" -e "linux-base-$release" -e "linux-binary-$release" -e "linux-modules-$release")
+	suite_unpack "$suite" "$dir" "${parts[@]}"
 	[[ -e $dir/lib ]] || ln -s usr/lib "$dir/lib"
-	rm -rf "$dir/usr/share"
-	depmod -b "$dir" "$(kernel_version "$dir")"
+	rm -rf "${dir:?}/usr/share"
+	if [[ ! -d $dir/boot ]]; then
+		mkdir "$dir/boot"
+		ln -s "../lib/modules/$release/vmlinuz" "$dir/boot/vmlinuz-$release"
+	fi
+	depmod -b "$dir" "$release"
 	if kernel_own_compiler "$1"; then
 		build_root "$suite" "$dir/root" linux-headers-amd64
 		printf 'dir=%s\nroot=%s\n' "/usr/src/$headers" "$final/root" >"$dir/kbuild"

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# The packages that building and testing take, on a fresh Debian 12.
+# Needs common.sh.
+# shellcheck disable=SC2034 # the lists are for the caller
+
+packages_build=(
+	build-essential cmake pkg-config
+	libdevmapper-dev libblkid-dev libudev-dev libmount-dev libboost-program-options-dev catch2
+)
+packages_module=(gcc-12 make libelf1 xz-utils zstd kmod)
+packages_vm=(
+	qemu-system-x86 busybox-static kmod cpio xz-utils zstd gzip
+	udev lvm2 dmsetup fio e2fsprogs xfsprogs btrfs-progs cryptsetup-bin thin-provisioning-tools
+	util-linux iproute2 jq
+)
+packages_check=(shellcheck sparse perl)
+
+# packages_install NAME...: those that are missing; no call of apt if none is.
+packages_install() {
+	local missing=() name
+	for name; do
+		[[ $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null) == installed ]] || missing+=("$name")
+	done
+	[[ ${#missing[@]} -gt 0 ]] || return 0
+	[[ $EUID -eq 0 ]] || die "not root, and packages are missing: ${missing[*]}"
+	note "installing ${missing[*]}"
+	apt-get -q update -o Acquire::Retries=3 >&2
+	DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends \
+		-o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "${missing[@]}" </dev/null >&2
+}
