@@ -13,13 +13,12 @@
 namespace oracle {
 
 struct ChainLink {
-	std::size_t origin = 0;
-	std::uint64_t sector = 0;
+  std::size_t origin = 0;
+  std::uint64_t sector = 0;
 };
 
 // What the images hold along a chain, in the order of writing. Returns an
 // empty string, or what is wrong.
-std::string check_chain(const std::vector<ChainLink> &links,
-			const std::vector<std::uint64_t> &versions);
+std::string check_chain(const std::vector<ChainLink> &links, const std::vector<std::uint64_t> &versions);
 
-} // namespace oracle
+}  // namespace oracle

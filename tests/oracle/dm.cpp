@@ -22,221 +22,194 @@ namespace {
 
 constexpr std::size_t buffer_size = 64 * 1024;
 
-int control()
-{
-	static const int fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+int control() {
+  static const int fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
 
-	if (fd < 0)
-		throw EnvironmentError(std::string("cannot open /dev/mapper/control: ") +
-				       std::strerror(errno));
-	return fd;
+  if (fd < 0)
+    throw EnvironmentError(std::string("cannot open /dev/mapper/control: ") + std::strerror(errno));
+  return fd;
 }
 
 class Task {
-public:
-	explicit Task(const std::string &name) : buffer_(buffer_size)
-	{
-		if (name.size() >= sizeof(header()->name))
-			throw EnvironmentError("name too long: " + name);
-		header()->version[0] = DM_VERSION_MAJOR;
-		header()->data_size = buffer_size;
-		header()->data_start = sizeof(dm_ioctl);
-		std::memcpy(header()->name, name.c_str(), name.size());
-	}
+ public:
+  explicit Task(const std::string &name) : buffer_(buffer_size) {
+    if (name.size() >= sizeof(header()->name))
+      throw EnvironmentError("name too long: " + name);
+    header()->version[0] = DM_VERSION_MAJOR;
+    header()->data_size = buffer_size;
+    header()->data_start = sizeof(dm_ioctl);
+    std::memcpy(header()->name, name.c_str(), name.size());
+  }
 
-	dm_ioctl *header()
-	{
-		return reinterpret_cast<dm_ioctl *>(buffer_.data());
-	}
+  dm_ioctl *header() { return reinterpret_cast<dm_ioctl *>(buffer_.data()); }
 
-	char *data()
-	{
-		return buffer_.data() + header()->data_start;
-	}
+  char *data() { return buffer_.data() + header()->data_start; }
 
-	// 0 or errno
-	int run(unsigned long request)
-	{
-		const int fd = control();
+  // 0 or errno
+  int run(unsigned long request) {
+    const int fd = control();
 
-		while (ioctl(fd, request, buffer_.data()))
-			if (errno != EINTR)
-				return errno;
-		return 0;
-	}
+    while (ioctl(fd, request, buffer_.data()))
+      if (errno != EINTR)
+        return errno;
+    return 0;
+  }
 
-private:
-	// aligned as operator new aligns: enough for the header
-	std::vector<char> buffer_;
+ private:
+  // aligned as operator new aligns: enough for the header
+  std::vector<char> buffer_;
 };
 
-void must(int error, const char *verb, const std::string &name)
-{
-	if (error)
-		throw EnvironmentError(std::string("cannot ") + verb + " " + name + ": " +
-				       std::strerror(error));
+void must(int error, const char *verb, const std::string &name) {
+  if (error)
+    throw EnvironmentError(std::string("cannot ") + verb + " " + name + ": " + std::strerror(error));
 }
 
-std::uint64_t device_of(const std::string &name)
-{
-	Task task(name);
+std::uint64_t device_of(const std::string &name) {
+  Task task(name);
 
-	must(task.run(DM_DEV_STATUS), "find", name);
-	return task.header()->dev;
+  must(task.run(DM_DEV_STATUS), "find", name);
+  return task.header()->dev;
 }
 
-void load(const std::string &name, const std::vector<TableLine> &table)
-{
-	Task task(name);
-	char *at = task.data();
+void load(const std::string &name, const std::vector<TableLine> &table) {
+  Task task(name);
+  char *at = task.data();
 
-	for (const TableLine &line : table) {
-		auto *spec = reinterpret_cast<dm_target_spec *>(at);
-		const std::size_t size =
-			(sizeof(*spec) + line.args.size() + 1 + 7) & ~std::size_t{7};
+  for (const TableLine &line : table) {
+    auto *spec = reinterpret_cast<dm_target_spec *>(at);
+    const std::size_t size = (sizeof(*spec) + line.args.size() + 1 + 7) & ~std::size_t{7};
 
-		spec->sector_start = line.start;
-		spec->length = line.length;
-		spec->next = static_cast<std::uint32_t>(size);
-		std::snprintf(spec->target_type, sizeof(spec->target_type), "%s",
-			      line.target.c_str());
-		std::memcpy(at + sizeof(*spec), line.args.c_str(), line.args.size() + 1);
-		at += size;
-	}
-	task.header()->target_count = static_cast<std::uint32_t>(table.size());
+    spec->sector_start = line.start;
+    spec->length = line.length;
+    spec->next = static_cast<std::uint32_t>(size);
+    std::snprintf(spec->target_type, sizeof(spec->target_type), "%s", line.target.c_str());
+    std::memcpy(at + sizeof(*spec), line.args.c_str(), line.args.size() + 1);
+    at += size;
+  }
+  task.header()->target_count = static_cast<std::uint32_t>(table.size());
 
-	std::string what;
+  std::string what;
 
-	for (const TableLine &line : table)
-		what += " '" + line.target + " " + line.args + "'";
-	must(task.run(DM_TABLE_LOAD), ("load" + what + " into").c_str(), name);
+  for (const TableLine &line : table)
+    what += " '" + line.target + " " + line.args + "'";
+  must(task.run(DM_TABLE_LOAD), ("load" + what + " into").c_str(), name);
 }
 
-} // namespace
+}  // namespace
 
-void create(const std::string &name, const std::vector<TableLine> &table)
-{
-	{
-		Task task(name);
+void create(const std::string &name, const std::vector<TableLine> &table) {
+  {
+    Task task(name);
 
-		must(task.run(DM_DEV_CREATE), "create", name);
-	}
-	try {
-		load(name, table);
-		resume(name);
-	} catch (...) {
-		remove(name);
-		throw;
-	}
+    must(task.run(DM_DEV_CREATE), "create", name);
+  }
+  try {
+    load(name, table);
+    resume(name);
+  } catch (...) {
+    remove(name);
+    throw;
+  }
 }
 
-void suspend(const std::string &name)
-{
-	Task task(name);
+void suspend(const std::string &name) {
+  Task task(name);
 
-	task.header()->flags = DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG;
-	must(task.run(DM_DEV_SUSPEND), "suspend", name);
+  task.header()->flags = DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG;
+  must(task.run(DM_DEV_SUSPEND), "suspend", name);
 }
 
-void resume(const std::string &name)
-{
-	Task task(name);
+void resume(const std::string &name) {
+  Task task(name);
 
-	must(task.run(DM_DEV_SUSPEND), "resume", name);
+  must(task.run(DM_DEV_SUSPEND), "resume", name);
 }
 
-int message(const std::string &name, const std::string &text)
-{
-	Task task(name);
-	auto *target_message = reinterpret_cast<dm_target_msg *>(task.data());
+int message(const std::string &name, const std::string &text) {
+  Task task(name);
+  auto *target_message = reinterpret_cast<dm_target_msg *>(task.data());
 
-	target_message->sector = 0;
-	std::memcpy(target_message->message, text.c_str(), text.size() + 1);
-	return task.run(DM_TARGET_MSG);
+  target_message->sector = 0;
+  std::memcpy(target_message->message, text.c_str(), text.size() + 1);
+  return task.run(DM_TARGET_MSG);
 }
 
-std::vector<TableLine> status(const std::string &name)
-{
-	Task task(name);
-	std::vector<TableLine> result;
+std::vector<TableLine> status(const std::string &name) {
+  Task task(name);
+  std::vector<TableLine> result;
 
-	must(task.run(DM_TABLE_STATUS), "get the status of", name);
+  must(task.run(DM_TABLE_STATUS), "get the status of", name);
 
-	const char *first = task.data();
-	const char *at = first;
+  const char *first = task.data();
+  const char *at = first;
 
-	for (unsigned i = 0; i < task.header()->target_count; i++) {
-		dm_target_spec spec;
-		char target[sizeof(spec.target_type) + 1] = {};
+  for (unsigned i = 0; i < task.header()->target_count; i++) {
+    dm_target_spec spec;
+    char target[sizeof(spec.target_type) + 1] = {};
 
-		std::memcpy(&spec, at, sizeof(spec));
-		std::memcpy(target, spec.target_type, sizeof(spec.target_type));
-		result.push_back(
-			TableLine{spec.sector_start, spec.length, target, at + sizeof(spec)});
-		at = first + spec.next;
-	}
-	return result;
+    std::memcpy(&spec, at, sizeof(spec));
+    std::memcpy(target, spec.target_type, sizeof(spec.target_type));
+    result.push_back(TableLine{spec.sector_start, spec.length, target, at + sizeof(spec)});
+    at = first + spec.next;
+  }
+  return result;
 }
 
-std::string node(const std::string &name)
-{
-	return "/dev/dm-" + std::to_string(minor(device_of(name)));
+std::string node(const std::string &name) {
+  return "/dev/dm-" + std::to_string(minor(device_of(name)));
 }
 
-std::string number(const std::string &name)
-{
-	const std::uint64_t device = device_of(name);
+std::string number(const std::string &name) {
+  const std::uint64_t device = device_of(name);
 
-	return std::to_string(major(device)) + ":" + std::to_string(minor(device));
+  return std::to_string(major(device)) + ":" + std::to_string(minor(device));
 }
 
-bool exists(const std::string &name)
-{
-	Task task(name);
+bool exists(const std::string &name) {
+  Task task(name);
 
-	return task.run(DM_DEV_STATUS) == 0;
+  return task.run(DM_DEV_STATUS) == 0;
 }
 
-int remove(const std::string &name)
-{
-	constexpr int tries = 100;
-	int error = 0;
+int remove(const std::string &name) {
+  constexpr int tries = 100;
+  int error = 0;
 
-	for (int i = 0; i < tries; i++) {
-		Task task(name);
+  for (int i = 0; i < tries; i++) {
+    Task task(name);
 
-		error = task.run(DM_DEV_REMOVE);
-		if (error != EBUSY)
-			return error == ENXIO ? 0 : error;
-		std::this_thread::sleep_for(std::chrono::milliseconds(50));
-	}
-	return error;
+    error = task.run(DM_DEV_REMOVE);
+    if (error != EBUSY)
+      return error == ENXIO ? 0 : error;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return error;
 }
 
-std::vector<std::string> list(const std::string &prefix)
-{
-	Task task("");
-	std::vector<std::string> result;
+std::vector<std::string> list(const std::string &prefix) {
+  Task task("");
+  std::vector<std::string> result;
 
-	must(task.run(DM_LIST_DEVICES), "list devices of", "device-mapper");
+  must(task.run(DM_LIST_DEVICES), "list devices of", "device-mapper");
 
-	const char *at = task.data();
-	dm_name_list entry;
+  const char *at = task.data();
+  dm_name_list entry;
 
-	std::memcpy(&entry, at, sizeof(entry));
-	if (!entry.dev)
-		return result;
-	for (;;) {
-		const std::string name = at + offsetof(dm_name_list, name);
+  std::memcpy(&entry, at, sizeof(entry));
+  if (!entry.dev)
+    return result;
+  for (;;) {
+    const std::string name = at + offsetof(dm_name_list, name);
 
-		std::memcpy(&entry, at, sizeof(entry));
-		if (name.compare(0, prefix.size(), prefix) == 0)
-			result.push_back(name);
-		if (!entry.next)
-			break;
-		at += entry.next;
-	}
-	return result;
+    std::memcpy(&entry, at, sizeof(entry));
+    if (name.compare(0, prefix.size(), prefix) == 0)
+      result.push_back(name);
+    if (!entry.next)
+      break;
+    at += entry.next;
+  }
+  return result;
 }
 
-} // namespace oracle::dm
+}  // namespace oracle::dm

@@ -12,10 +12,10 @@
 namespace oracle::dm {
 
 struct TableLine {
-	std::uint64_t start = 0;
-	std::uint64_t length = 0;
-	std::string target;
-	std::string args;
+  std::uint64_t start = 0;
+  std::uint64_t length = 0;
+  std::string target;
+  std::string args;
 };
 
 // All throw EnvironmentError with the errno's text, except where they return
@@ -36,4 +36,4 @@ int remove(const std::string &name);
 // Devices of which the names begin so.
 std::vector<std::string> list(const std::string &prefix);
 
-} // namespace oracle::dm
+}  // namespace oracle::dm

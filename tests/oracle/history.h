@@ -35,156 +35,138 @@ constexpr Time time_never = ~Time{0};
 // The clock, and who still looks at what was: records that a look in progress
 // may need are not forgotten.
 class Clock {
-public:
-	Time tick()
-	{
-		return now_.fetch_add(1) + 1;
-	}
+ public:
+  Time tick() { return now_.fetch_add(1) + 1; }
 
-	// All looks in progress, and all to come, begin at or after this moment.
-	Time horizon() const;
+  // All looks in progress, and all to come, begin at or after this moment.
+  Time horizon() const;
 
-private:
-	friend class Look;
+ private:
+  friend class Look;
 
-	static constexpr std::size_t slots = 1024;
+  static constexpr std::size_t slots = 1024;
 
-	std::atomic<Time> now_{1};
-	std::array<std::atomic<Time>, slots> looks_{};
+  std::atomic<Time> now_{1};
+  std::array<std::atomic<Time>, slots> looks_{};
 };
 
 // A look at a device; from its construction until finish().
 class Look {
-public:
-	explicit Look(Clock &clock);
-	~Look();
-	Look(const Look &) = delete;
-	Look &operator=(const Look &) = delete;
+ public:
+  explicit Look(Clock &clock);
+  ~Look();
+  Look(const Look &) = delete;
+  Look &operator=(const Look &) = delete;
 
-	Time from() const
-	{
-		return from_;
-	}
+  Time from() const { return from_; }
 
-	Time until() const
-	{
-		return until_;
-	}
+  Time until() const { return until_; }
 
-	void finish()
-	{
-		until_ = clock_.tick();
-	}
+  void finish() { until_ = clock_.tick(); }
 
-private:
-	Clock &clock_;
-	std::size_t slot_;
-	Time from_;
-	Time until_ = time_never;
+ private:
+  Clock &clock_;
+  std::size_t slot_;
+  Time from_;
+  Time until_ = time_never;
 };
 
 enum class Effect {
-	certain,   // after its end, the content is there
-	uncertain, // it may be there, or what was before, sector by sector
+  certain,    // after its end, the content is there
+  uncertain,  // it may be there, or what was before, sector by sector
 };
 
 // A write in flight: what end() needs.
 struct Ticket {
-	std::uint64_t sector = 0;
-	std::uint64_t count = 0;
-	Time start = 0;
+  std::uint64_t sector = 0;
+  std::uint64_t count = 0;
+  Time start = 0;
 };
 
 struct Mismatch {
-	std::uint64_t sector = 0;
-	Content found = 0;
-	std::vector<Content> acceptable;
-	std::string details;
+  std::uint64_t sector = 0;
+  Content found = 0;
+  std::vector<Content> acceptable;
+  std::string details;
 };
 
 class History {
-public:
-	History(Clock &clock, std::uint64_t sectors);
+ public:
+  History(Clock &clock, std::uint64_t sectors);
 
-	std::uint64_t sectors() const
-	{
-		return sectors_;
-	}
+  std::uint64_t sectors() const { return sectors_; }
 
-	// Known contents of a device that nobody writes to: forget all else.
-	void set_base(std::uint64_t sector, const Content *contents, std::uint64_t count);
-	void set_base(std::uint64_t sector, Content content, std::uint64_t count);
+  // Known contents of a device that nobody writes to: forget all else.
+  void set_base(std::uint64_t sector, const Content *contents, std::uint64_t count);
+  void set_base(std::uint64_t sector, Content content, std::uint64_t count);
 
-	// To be called before a write is submitted, and after it was completed.
-	// first_write marks it for count_overlaps().
-	Ticket begin(std::uint64_t sector, std::uint64_t count, Content content,
-		     Effect effect = Effect::certain, bool first_write = false);
-	void end(const Ticket &ticket, bool succeeded = true);
+  // To be called before a write is submitted, and after it was completed.
+  // first_write marks it for count_overlaps().
+  Ticket begin(std::uint64_t sector, std::uint64_t count, Content content, Effect effect = Effect::certain,
+               bool first_write = false);
+  void end(const Ticket &ticket, bool succeeded = true);
 
-	// Whether contents that were found during the look are acceptable. An
-	// ambiguous base is pinned to what was found first: from then on nothing
-	// else is acceptable.
-	bool check(std::uint64_t sector, const Content *found, std::uint64_t count, const Look &look,
-		   Mismatch *mismatch);
+  // Whether contents that were found during the look are acceptable. An
+  // ambiguous base is pinned to what was found first: from then on nothing
+  // else is acceptable.
+  bool check(std::uint64_t sector, const Content *found, std::uint64_t count, const Look &look,
+             Mismatch *mismatch);
 
-	// All that a look may find in one sector.
-	std::vector<Content> acceptable(std::uint64_t sector, const Look &look) const;
+  // All that a look may find in one sector.
+  std::vector<Content> acceptable(std::uint64_t sector, const Look &look) const;
 
-	// What this device may hold during the look becomes the base of another
-	// history: of the image, if the look is the cut.
-	void fork_to(History &image, const Look &cut) const;
+  // What this device may hold during the look becomes the base of another
+  // history: of the image, if the look is the cut.
+  void fork_to(History &image, const Look &cut) const;
 
-	// Writes to the range that overlapped the look in time.
-	struct Overlaps {
-		bool any = false;
-		bool first = false;
-	};
-	Overlaps overlaps(std::uint64_t sector, std::uint64_t count, const Look &look) const;
+  // Writes to the range that overlapped the look in time.
+  struct Overlaps {
+    bool any = false;
+    bool first = false;
+  };
+  Overlaps overlaps(std::uint64_t sector, std::uint64_t count, const Look &look) const;
 
-	// Sectors whose base has more than one acceptable content.
-	std::uint64_t ambiguous_sectors() const;
+  // Sectors whose base has more than one acceptable content.
+  std::uint64_t ambiguous_sectors() const;
 
-private:
-	static constexpr unsigned region_sectors = 128;
-	static constexpr std::size_t locks = 512;
+ private:
+  static constexpr unsigned region_sectors = 128;
+  static constexpr std::size_t locks = 512;
 
-	struct Record {
-		Time start;
-		Time end;
-		Content content;
-		std::uint8_t first; // in the region
-		std::uint8_t last;  // inclusive
-		bool certain;
-		bool first_write;
-	};
+  struct Record {
+    Time start;
+    Time end;
+    Content content;
+    std::uint8_t first;  // in the region
+    std::uint8_t last;   // inclusive
+    bool certain;
+    bool first_write;
+  };
 
-	struct Region {
-		std::vector<Record> records;
-		std::size_t prune_at = 32;
-		// contents of sectors whose base is content_ambiguous
-		std::unique_ptr<std::unordered_map<unsigned, std::vector<Content>>> ambiguous;
-	};
+  struct Region {
+    std::vector<Record> records;
+    std::size_t prune_at = 32;
+    // contents of sectors whose base is content_ambiguous
+    std::unique_ptr<std::unordered_map<unsigned, std::vector<Content>>> ambiguous;
+  };
 
-	using Superseded = std::array<Time, region_sectors>;
+  using Superseded = std::array<Time, region_sectors>;
 
-	std::mutex &lock_of(std::uint64_t region) const
-	{
-		return locks_[region % locks];
-	}
+  std::mutex &lock_of(std::uint64_t region) const { return locks_[region % locks]; }
 
-	void prune(Region &region);
-	static void superseded_before(const Region &region, Time from, Superseded &out);
-	void acceptable_locked(std::uint64_t region, unsigned offset, const Superseded &superseded,
-			       const Look &look, std::vector<Content> &out) const;
-	std::string describe_locked(std::uint64_t region, unsigned offset, const Look &look) const;
-	template <typename Function>
-	void for_regions(std::uint64_t sector, std::uint64_t count, Function function) const;
+  void prune(Region &region);
+  static void superseded_before(const Region &region, Time from, Superseded &out);
+  void acceptable_locked(std::uint64_t region, unsigned offset, const Superseded &superseded,
+                         const Look &look, std::vector<Content> &out) const;
+  std::string describe_locked(std::uint64_t region, unsigned offset, const Look &look) const;
+  template <typename Function>
+  void for_regions(std::uint64_t sector, std::uint64_t count, Function function) const;
 
-	Clock &clock_;
-	std::uint64_t sectors_;
-	std::vector<Content> base_;
-	mutable std::vector<Region> regions_;
-	mutable std::array<std::mutex, locks> locks_;
+  Clock &clock_;
+  std::uint64_t sectors_;
+  std::vector<Content> base_;
+  mutable std::vector<Region> regions_;
+  mutable std::array<std::mutex, locks> locks_;
 };
 
-} // namespace oracle
+}  // namespace oracle

@@ -25,41 +25,38 @@ constexpr Content content_image_bit = std::uint64_t{1} << 63;
 
 constexpr unsigned writer_shift = 40;
 
-inline Content make_version(unsigned writer, std::uint64_t number)
-{
-	return (static_cast<Content>(writer) << writer_shift) | number;
+inline Content make_version(unsigned writer, std::uint64_t number) {
+  return (static_cast<Content>(writer) << writer_shift) | number;
 }
 
-inline unsigned version_writer(Content version)
-{
-	return static_cast<unsigned>((version & ~content_image_bit) >> writer_shift);
+inline unsigned version_writer(Content version) {
+  return static_cast<unsigned>((version & ~content_image_bit) >> writer_shift);
 }
 
-inline std::uint64_t version_number(Content version)
-{
-	return version & ((Content{1} << writer_shift) - 1);
+inline std::uint64_t version_number(Content version) {
+  return version & ((Content{1} << writer_shift) - 1);
 }
 
 // "zeroes", "writer 3 write 17", "image writer 5 write 2"
 std::string describe_content(Content content);
 
 struct Stamp {
-	std::uint32_t device = 0;
-	std::uint64_t sector = 0;
-	Content version = 0;
+  std::uint32_t device = 0;
+  std::uint64_t sector = 0;
+  Content version = 0;
 };
 
 enum class SectorState {
-	zero,    // nothing but zeroes
-	stamped, // a whole and right stamp
-	torn,    // begins like a stamp, but is not one stamp throughout
-	garbage, // never written by the oracle
+  zero,     // nothing but zeroes
+  stamped,  // a whole and right stamp
+  torn,     // begins like a stamp, but is not one stamp throughout
+  garbage,  // never written by the oracle
 };
 
 struct Decoded {
-	SectorState state = SectorState::garbage;
-	Stamp stamp; // of a torn sector: what its head says
-	std::size_t first_bad_byte = 0;
+  SectorState state = SectorState::garbage;
+  Stamp stamp;  // of a torn sector: what its head says
+  std::size_t first_bad_byte = 0;
 };
 
 // Fill one sector.
@@ -67,10 +64,10 @@ void write_stamp(void *sector, const Stamp &stamp);
 
 // Fill count sectors of one device with one version, from a first sector on.
 void write_stamps(void *buffer, std::uint32_t device, std::uint64_t first, std::size_t count,
-		  Content version);
+                  Content version);
 
 Decoded read_stamp(const void *sector);
 
 std::string describe_sector(const void *sector);
 
-} // namespace oracle
+}  // namespace oracle
