@@ -80,6 +80,10 @@ struct StorePlan {
 [[nodiscard]] StorePlan plan_store(const Environment &env, const std::vector<StoreRange> &ranges,
                                    const std::vector<StoreRange> &taken, const StorePlanOptions &options);
 
+/** Looks again for origins above and below: for plans that were made before an origin was attached. Throws
+ * Error. */
+void check_store_origins(const Environment &env, const StorePlan &plan);
+
 /** The ranges that all stores that exist use. */
 [[nodiscard]] std::vector<StoreRange> ranges_in_use(dm::DeviceMapper &dm);
 

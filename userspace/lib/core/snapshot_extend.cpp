@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <cerrno>
+
+#include "core/naming.h"
+#include "core/snapshot_set.h"
+#include "core/steps.h"
+#include "core/table_copy.h"
+
+namespace diffsnap {
+
+namespace {
+
+// No file system lies on a store, and what it has in flight ends by itself.
+constexpr dm::SuspendFlags no_file_system{false, true};
+
+/** Loads a table and makes it live; afterwards the device has either this one or the one before. */
+void replace_table(const Environment &env, const std::string &name, const dm::Table &table) {
+  Steps steps;
+  const auto cookie = env.dm.make_cookie();
+  steps.run([&] { env.dm.load(name, table); }, [&] { env.dm.clear(name); });
+  steps.run([&] { swap_table(env, name, *cookie, no_file_system); });
+  steps.finish();
+  cookie->wait();
+}
+
+}  // namespace
+
+Sectors extend_snapshot(const Environment &env, const std::string &name, const StorePlan &more) {
+  const SnapshotInfo snapshot = get_snapshot(env.dm, name, "extend");
+  const std::string object = "snapshot \"" + name + '"';
+  if (!std::holds_alternative<dm::WorkingStore>(snapshot.status)) {
+    const auto reason = snapshot.reason();
+    throw Error("extend", object, EINVAL,
+                "it was given up" + (reason ? ": " + reason->explain() : std::string()),
+                "All that can be done is to remove it.");
+  }
+  if (!snapshot.data) {
+    throw Error("extend", object, EINVAL, "its store was made by other means");
+  }
+  if (more.size() == 0) {
+    throw Error("extend", object, ENOSPC, "no room was given");
+  }
+  check_store_origins(env, more);
+
+  const std::string &data = snapshot.data->name;
+  const dm::Table before = env.dm.table(data);
+  dm::Table after = before;
+  // One that was killed half-way left the data device longer than the store: the new length counts that in.
+  for (dm::TableLine &line : more.table(dm::table_length(before))) {
+    after.push_back(std::move(line));
+  }
+  dm::StoreTable store = snapshot.table;
+  store.length = dm::table_length(after);
+  // The mark may have been changed by a message since; the line's would put the old one back.
+  if (const auto *numbers = snapshot.numbers(); numbers->low_water != 0) {
+    store.low_water = numbers->low_water;
+  }
+
+  Steps steps;
+  steps.run([&] { replace_table(env, data, after); }, [&] { replace_table(env, data, before); });
+  steps.run([&] { replace_table(env, snapshot.device.name, {store.line()}); });
+  steps.finish();
+  return store.length;
+}
+
+}  // namespace diffsnap

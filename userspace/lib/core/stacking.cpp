@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "core/stacking.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "core/naming.h"
+#include "core/steps.h"
+#include "core/table_copy.h"
+#include "sys/block_device.h"
+
+namespace diffsnap {
+
+namespace {
+
+// A layer goes in between by a second device with a copy of the table, and both are live for a moment. That
+// is harmless only for targets that keep nothing of their own: two instances of raid, cache or integrity
+// would both believe that their metadata is theirs.
+constexpr std::array<std::string_view, 12> stateless_targets{
+    "linear", "striped", "crypt", "thin", "snapshot-origin", "unstriped", "error",
+    "zero",   "flakey",  "delay", "dust", "switch"};
+
+[[noreturn]] void refuse(const std::string &verb, DeviceId device, int error, std::string reason,
+                         std::string hint = {}) {
+  throw Error(verb, sys::device_node(device), error, std::move(reason), std::move(hint));
+}
+
+bool is_stateless(const dm::TableLine &line) {
+  return std::find(stateless_targets.begin(), stateless_targets.end(), line.target) !=
+         stateless_targets.end();
+}
+
+/** Refuses what cannot be an origin, stacked live or not. */
+void check_device(const sys::BlockDeviceFacts &facts, const Inventory &inventory) {
+  for (const OriginInfo &origin : inventory.origins) {
+    if (origin.device.id == facts.id || origin.table.real_device == facts.id) {
+      refuse("attach", facts.id, EEXIST, "it is attached already, as \"" + origin.name() + '"');
+    }
+  }
+  if (facts.zoned) {
+    refuse("attach", facts.id, EOPNOTSUPP, "zoned devices cannot be origins");
+  }
+  if (facts.dax) {
+    refuse("attach", facts.id, EOPNOTSUPP, "devices with direct access (DAX) cannot be origins");
+  }
+  if (facts.size == 0) {
+    refuse("attach", facts.id, ENXIO, "it has no size");
+  }
+}
+
+/** Refuses dm devices that cannot be stacked on. */
+void check_live(const dm::DeviceInfo &device, const dm::Table &table) {
+  const auto uuid = DeviceUuid::parse(device.uuid);
+  if (uuid && uuid->kind != DeviceKind::origin) {
+    refuse("attach", device.id, EINVAL, "it is a part of diffsnap itself");
+  }
+  // Someone is at work there, most likely LVM; to load a table now would destroy theirs.
+  if (device.suspended) {
+    refuse("attach", device.id, EBUSY, "it is suspended");
+  }
+  if (device.inactive_table) {
+    refuse("attach", device.id, EBUSY, "another table is loaded into it",
+           "If nobody is about to use it: `dmsetup clear`.");
+  }
+  for (const dm::TableLine &line : table) {
+    if (line.target == "multipath" || line.target == "thin-pool") {
+      refuse("attach", device.id, EOPNOTSUPP,
+             "the kernel does not let its target \"" + line.target + "\" be replaced",
+             "Attach what lies on it instead.");
+    }
+    if (!is_stateless(line)) {
+      refuse("attach", device.id, EOPNOTSUPP,
+             "its target \"" + line.target + "\" keeps state of its own and cannot be stacked on live",
+             "Attach what lies below or on it instead.");
+    }
+  }
+  if (table.empty()) {
+    refuse("attach", device.id, ENXIO, "it has no table");
+  }
+}
+
+/** A real device of that name that nobody uses, from an origin target that was taken out by someone else. */
+void remove_stale(const Environment &env, const std::string &name) {
+  const auto stale = env.dm.info(name);
+  if (!stale) {
+    return;
+  }
+  const auto uuid = DeviceUuid::parse(stale->uuid);
+  if (!uuid || uuid->kind != DeviceKind::real || stale->open_count > 0) {
+    throw Error("create", name, EEXIST, "a device of that name exists and is in use");
+  }
+  const auto cookie = env.dm.make_cookie();
+  env.dm.remove(name, *cookie);
+  cookie->wait();
+}
+
+AttachResult attach_live(const Environment &env, const dm::DeviceInfo &device, bool dry_run) {
+  const dm::Table before = env.dm.table(device.name);
+  check_live(device, before);
+  const std::string real = real_name(device.name);
+  const AttachResult result{device.name, device.id, true};
+  if (dry_run) {
+    return result;
+  }
+  remove_stale(env, real);
+
+  Steps steps;
+  DeviceId real_id;
+  steps.run([&] { real_id = create_copy(env, device, real); },
+            [&] {
+              const auto cookie = env.dm.make_cookie();
+              env.dm.remove(real, *cookie);
+            });
+  // Before the swap: making one takes memory and a semaphore.
+  const auto cookie = env.dm.make_cookie();
+  const dm::Table table{dm::OriginTable{dm::table_length(before), real_id}.line()};
+  steps.run([&] { env.dm.load(device.name, table, device.read_only); }, [&] { env.dm.clear(device.name); });
+  if (!(env.dm.table(device.name) == before)) {
+    refuse("attach", device.id, EAGAIN, "its table was changed by somebody else meanwhile");
+  }
+  steps.run([&] { swap_table(env, device.name, *cookie); });
+  steps.finish();
+  cookie->wait();
+  return result;
+}
+
+AttachResult attach_plain(const Environment &env, const sys::BlockDeviceFacts &facts,
+                          const AttachOptions &options) {
+  std::string name = options.name;
+  if (name.empty()) {
+    name = facts.name;
+    std::replace(name.begin(), name.end(), '/', '_');
+  }
+  check_name(name);
+  if (env.dm.info(name)) {
+    refuse("attach", facts.id, EEXIST, "there is a device-mapper device named \"" + name + '"',
+           "Give another name with -n.");
+  }
+  if (const auto usage = env.devices.usage(facts.id)) {
+    refuse("attach", facts.id, EBUSY, "it is " + *usage,
+           "Only a device-mapper device can be attached in use.");
+  }
+  if (!facts.holders.empty()) {
+    refuse("attach", facts.id, EBUSY, "it is in use by " + sys::device_node(facts.holders.front()),
+           "Attach what lies on it instead.");
+  }
+  if (!env.devices.can_open_exclusively(facts.id)) {
+    refuse("attach", facts.id, EBUSY, "it is in use", "Only a device-mapper device can be attached in use.");
+  }
+  AttachResult result{name, {}, false};
+  if (options.dry_run) {
+    return result;
+  }
+  dm::CreateRequest request;
+  request.name = name;
+  request.uuid = DeviceUuid{DeviceKind::origin, new_id(), 0}.to_string();
+  request.table = {dm::OriginTable{facts.size, facts.id}.line()};
+  request.read_only = facts.read_only;
+  const auto cookie = env.dm.make_cookie();
+  result.origin = env.dm.create(request, *cookie);
+  cookie->wait();
+  return result;
+}
+
+void detach_live(const Environment &env, const OriginInfo &origin) {
+  const std::string &name = origin.name();
+  const std::string &real = *origin.real_name;
+  const auto cookie = env.dm.make_cookie();
+  {
+    Steps steps;
+    steps.run([&] { load_copy(env, real, origin.device); }, [&] { env.dm.clear(name); });
+    steps.run([&] { swap_table(env, name, *cookie); });
+    steps.finish();
+  }
+  cookie->wait();
+  const auto real_cookie = env.dm.make_cookie();
+  env.dm.remove(real, *real_cookie);
+  real_cookie->wait();
+}
+
+void detach_plain(const Environment &env, const OriginInfo &origin) {
+  const auto cookie = env.dm.make_cookie();
+  env.dm.remove(origin.name(), *cookie);
+  cookie->wait();
+}
+
+const OriginInfo *find_attached(const Inventory &inventory, DeviceId device) {
+  if (const OriginInfo *origin = inventory.find_origin(device)) {
+    return origin;
+  }
+  for (const OriginInfo &origin : inventory.origins) {
+    if (origin.table.real_device == device) {
+      return &origin;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+AttachResult attach(const Environment &env, DeviceId device, const AttachOptions &options) {
+  const sys::BlockDeviceFacts facts = env.devices.facts(device);
+  check_device(facts, read_inventory(env.dm));
+  if (const auto info = env.dm.info(device)) {
+    if (!options.name.empty() && options.name != info->name) {
+      refuse("attach", device, EINVAL, "a device-mapper device keeps its name, \"" + info->name + '"');
+    }
+    return attach_live(env, *info, options.dry_run);
+  }
+  return attach_plain(env, facts, options);
+}
+
+bool can_attach_live(const Environment &env, DeviceId device) {
+  const auto info = env.dm.info(device);
+  if (!info) {
+    return false;
+  }
+  try {
+    check_device(env.devices.facts(device), read_inventory(env.dm));
+    check_live(*info, env.dm.table(info->name));
+  } catch (const Error &) {
+    return false;
+  }
+  return true;
+}
+
+void detach(const Environment &env, DeviceId device, bool dry_run) {
+  const Inventory inventory = read_inventory(env.dm);
+  const OriginInfo *origin = find_attached(inventory, device);
+  if (origin == nullptr) {
+    refuse("detach", device, ENODEV, "it is not attached", "`diffsnap origins` shows what is.");
+  }
+  const auto *status = std::get_if<dm::OriginStatus>(&origin->status);
+  if (status == nullptr) {
+    refuse("detach", device, EPROTO, "its status is not understood");
+  }
+  if (status->state != dm::OriginState::idle) {
+    const std::string name = origin->snapshot.value_or("of an unknown name");
+    refuse("detach", device, EBUSY, "the snapshot \"" + name + "\" holds it",
+           "`diffsnap remove " + name + "` releases it.");
+  }
+  if (origin->device.suspended || origin->device.inactive_table) {
+    refuse("detach", device, EBUSY, "somebody else is changing its table");
+  }
+  if (!origin->live) {
+    if (const auto usage = env.devices.usage(origin->device.id)) {
+      refuse("detach", device, EBUSY, "it is " + *usage);
+    }
+    if (origin->device.open_count > 0) {
+      refuse("detach", device, EBUSY, "it is in use");
+    }
+  }
+  if (dry_run) {
+    return;
+  }
+  if (origin->live) {
+    detach_live(env, *origin);
+  } else {
+    detach_plain(env, *origin);
+  }
+}
+
+std::vector<std::string> remove_stale_real_devices(const Environment &env) {
+  std::vector<std::string> removed;
+  for (const dm::DeviceInfo &leftover : read_inventory(env.dm).leftovers) {
+    const auto uuid = DeviceUuid::parse(leftover.uuid);
+    if (uuid && uuid->kind == DeviceKind::real && leftover.open_count == 0) {
+      const auto cookie = env.dm.make_cookie();
+      env.dm.remove(leftover.name, *cookie);
+      cookie->wait();
+      removed.push_back(leftover.name);
+    }
+  }
+  return removed;
+}
+
+}  // namespace diffsnap

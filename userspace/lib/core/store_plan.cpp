@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "core/store_plan.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <set>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "core/inventory.h"
+
+namespace diffsnap {
+
+namespace {
+
+/** Where a failed probe is not the user's fault the object is the device, by the name that he knows it by. */
+std::string describe(const StoreRange &range) {
+  return sys::device_node(range.device) + ':' + std::to_string(range.offset << sector_shift) + "b+" +
+         std::to_string(range.length << sector_shift) + 'b';
+}
+
+[[noreturn]] void refuse(const StoreRange &range, int error, std::string reason, std::string hint = {}) {
+  throw Error("use", describe(range) + " as difference storage", error, std::move(reason), std::move(hint));
+}
+
+bool overlap(const StoreRange &a, const StoreRange &b) noexcept {
+  return a.device == b.device && a.offset < b.offset + b.length && b.offset < a.offset + a.length;
+}
+
+/** Looks for origins around the ranges; asks the kernel for each device once. */
+class OriginSearch {
+ public:
+  explicit OriginSearch(const Environment &env) : env_(env), inventory_(read_inventory(env.dm)) {}
+
+  /** The dm name of an origin that @p device lies on, however deep. */
+  [[nodiscard]] std::optional<std::string> below(DeviceId device) {
+    seen_.clear();
+    return walk_down(device);
+  }
+
+  /** The dm name of an origin that lies on @p device, however high: writing there may hit its contents. */
+  [[nodiscard]] std::optional<std::string> above(DeviceId device) {
+    for (const OriginInfo &origin : inventory_.origins) {
+      seen_.clear();
+      static_cast<void>(walk_down(origin.table.real_device));
+      if (seen_.count(device) != 0) {
+        return origin.name();
+      }
+    }
+    return std::nullopt;
+  }
+
+  [[nodiscard]] bool is_image(DeviceId device) const {
+    for (const SnapshotInfo &snapshot : inventory_.snapshots) {
+      for (const ImageInfo &image : snapshot.images) {
+        if (image.device.id == device) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
+ private:
+  std::optional<std::string> walk_down(DeviceId device) {
+    if (!seen_.insert(device).second) {
+      return std::nullopt;
+    }
+    if (const OriginInfo *origin = inventory_.find_origin(device)) {
+      return origin->name();
+    }
+    const sys::BlockDeviceFacts facts = env_.devices.facts(device);
+    for (const DeviceId slave : facts.slaves) {
+      if (auto found = walk_down(slave)) {
+        return found;
+      }
+    }
+    if (facts.disk) {
+      if (auto found = walk_down(*facts.disk)) {
+        return found;
+      }
+    }
+    if (!facts.loop_file.empty()) {
+      if (const auto host = env_.devices.device_of_file(facts.loop_file)) {
+        return walk_down(*host);
+      }
+    }
+    return std::nullopt;
+  }
+
+  const Environment &env_;
+  Inventory inventory_;
+  std::set<DeviceId> seen_;
+};
+
+void check_geometry(const StoreRange &range, const sys::BlockDeviceFacts &facts) {
+  if (range.offset > facts.size || range.length > facts.size - range.offset) {
+    refuse(range, EINVAL,
+           "it ends beyond the end of the device, which has " + std::to_string(facts.size << sector_shift) +
+               " bytes");
+  }
+  if (facts.read_only) {
+    refuse(range, EROFS, "the device is read-only");
+  }
+  if (facts.zoned) {
+    refuse(range, EOPNOTSUPP, "the device is zoned");
+  }
+  const Sectors block = std::max<Sectors>(facts.logical_block >> sector_shift, 1);
+  if (range.offset % block != 0) {
+    refuse(range, EINVAL,
+           "it does not start at one of the device's blocks of " + std::to_string(facts.logical_block) +
+               " bytes");
+  }
+}
+
+/** Nobody may be surprised by the loss of what is on the device. */
+void check_free(const Environment &env, const StoreRange &range, const sys::BlockDeviceFacts &facts) {
+  if (const auto usage = env.devices.usage(range.device)) {
+    refuse(range, EBUSY, "the device is " + *usage);
+  }
+  if (!facts.holders.empty()) {
+    refuse(range, EBUSY, "the device is in use by " + sys::device_node(facts.holders.front()));
+  }
+  if (!env.devices.can_open_exclusively(range.device)) {
+    refuse(range, EBUSY, "the device is in use");
+  }
+  if (facts.partitioned) {
+    refuse(range, EBUSY, "the device has partitions");
+  }
+  if (const auto signature = env.devices.signature(range.device)) {
+    refuse(range, EEXIST, "it holds data (" + *signature + ')',
+           "If that is not needed any more: `wipefs -a`, or --force.");
+  }
+}
+
+/** What no option allows. */
+void check_origins(const StoreRange &range, OriginSearch &origins) {
+  // The store must never be written through an origin: each write would preserve old data, in the store.
+  if (const auto origin = origins.below(range.device)) {
+    refuse(range, EDEADLK, "it lies on the origin \"" + *origin + '"',
+           "A store needs space that no origin target lies over or under.");
+  }
+  if (origins.is_image(range.device)) {
+    refuse(range, EINVAL, "it is the image of a snapshot");
+  }
+  if (range.vouched_for) {
+    // It is known to be nobody's: the blocks of a file on the origin's own file system.
+    return;
+  }
+  if (const auto origin = origins.above(range.device)) {
+    refuse(range, EBUSY, "the origin \"" + *origin + "\" lies on the device");
+  }
+}
+
+void check_range(const Environment &env, const StoreRange &range, const StorePlanOptions &options,
+                 OriginSearch &origins) {
+  const sys::BlockDeviceFacts facts = env.devices.facts(range.device);
+  check_geometry(range, facts);
+  check_origins(range, origins);
+  if (!range.vouched_for && !options.force) {
+    check_free(env, range, facts);
+  }
+}
+
+/** Whole chunks only; the device's end need not be a multiple. */
+StoreRange round_inwards(StoreRange range, Sectors chunk) {
+  range.length -= range.length % chunk;
+  return range;
+}
+
+/** Joins ranges that follow each other, both in the list and on the device. */
+std::vector<StoreRange> merge(const std::vector<StoreRange> &ranges) {
+  std::vector<StoreRange> merged;
+  for (const StoreRange &range : ranges) {
+    if (!merged.empty() && merged.back().device == range.device &&
+        merged.back().offset + merged.back().length == range.offset) {
+      merged.back().length += range.length;
+      merged.back().vouched_for = merged.back().vouched_for && range.vouched_for;
+    } else {
+      merged.push_back(range);
+    }
+  }
+  return merged;
+}
+
+std::vector<StoreRange> cut_to(std::vector<StoreRange> ranges, Sectors limit) {
+  std::vector<StoreRange> kept;
+  for (StoreRange &range : ranges) {
+    range.length = std::min(range.length, limit);
+    limit -= range.length;
+    if (range.length != 0) {
+      kept.push_back(range);
+    }
+  }
+  return kept;
+}
+
+}  // namespace
+
+sys::ByteRange parse_byte_range(std::string_view text,
+                                const std::function<std::uint64_t(std::string_view)> &parse_size) {
+  const auto plus = text.find('+');
+  if (plus == std::string_view::npos || plus == 0 || plus + 1 == text.size()) {
+    throw SyntaxError("use range", '"' + std::string(text) + '"', EINVAL, "a range is OFFSET+LENGTH");
+  }
+  const sys::ByteRange range{parse_size(text.substr(0, plus)), parse_size(text.substr(plus + 1))};
+  if (range.length == 0) {
+    throw SyntaxError("use range", '"' + std::string(text) + '"', EINVAL, "its length is 0");
+  }
+  if (range.offset > std::numeric_limits<std::uint64_t>::max() - range.length) {
+    throw SyntaxError("use range", '"' + std::string(text) + '"', EOVERFLOW);
+  }
+  return range;
+}
+
+StoreSpec parse_store_spec(std::string_view text,
+                           const std::function<std::uint64_t(std::string_view)> &parse_size) {
+  StoreSpec spec;
+  spec.device = text;
+  const auto colon = text.rfind(':');
+  // Only digits and a '+' make a range of it: /dev/disk/by-path/pci-0000:00:1f.2-ata-1 is a device as it
+  // stands.
+  if (colon == std::string_view::npos || colon == 0 || colon + 1 == text.size() || text[colon + 1] < '0' ||
+      text[colon + 1] > '9' || text.find('+', colon) == std::string_view::npos) {
+    return spec;
+  }
+  const sys::ByteRange range = parse_byte_range(text.substr(colon + 1), parse_size);
+  spec.device = text.substr(0, colon);
+  spec.offset = range.offset;
+  spec.length = range.length;
+  return spec;
+}
+
+bool operator==(const StoreRange &a, const StoreRange &b) noexcept {
+  return a.device == b.device && a.offset == b.offset && a.length == b.length &&
+         a.vouched_for == b.vouched_for;
+}
+
+Sectors StorePlan::size() const noexcept {
+  Sectors sum = 0;
+  for (const StoreRange &range : ranges) {
+    sum += range.length;
+  }
+  return sum;
+}
+
+dm::Table StorePlan::table(Sectors start) const {
+  dm::Table table;
+  for (const StoreRange &range : ranges) {
+    table.push_back(dm::LinearTable{start, range.length, range.device, range.offset}.line());
+    start += range.length;
+  }
+  return table;
+}
+
+std::vector<StoreRange> resolve_store_specs(const Environment &env, const std::vector<StoreSpec> &specs) {
+  std::vector<StoreRange> ranges;
+  for (const StoreSpec &spec : specs) {
+    const DeviceId device = sys::resolve_device(spec.device);
+    if (!spec.offset || !spec.length) {
+      ranges.push_back({device, 0, env.devices.facts(device).size, false});
+      continue;
+    }
+    if (*spec.offset % sector_size != 0 || *spec.length % sector_size != 0) {
+      throw SyntaxError(
+          "use range",
+          '"' + spec.device + ':' + std::to_string(*spec.offset) + '+' + std::to_string(*spec.length) + '"',
+          EINVAL, "offset and length are multiples of " + std::to_string(sector_size) + " bytes");
+    }
+    ranges.push_back({device, *spec.offset >> sector_shift, *spec.length >> sector_shift, false});
+  }
+  return ranges;
+}
+
+void check_store_origins(const Environment &env, const StorePlan &plan) {
+  OriginSearch origins(env);
+  for (const StoreRange &range : plan.ranges) {
+    check_origins(range, origins);
+  }
+}
+
+StorePlan plan_store(const Environment &env, const std::vector<StoreRange> &ranges,
+                     const std::vector<StoreRange> &taken, const StorePlanOptions &options) {
+  OriginSearch origins(env);
+  std::vector<StoreRange> accepted;
+  for (const StoreRange &given : ranges) {
+    check_range(env, given, options, origins);
+    const StoreRange range = round_inwards(given, options.chunk);
+    if (range.length == 0) {
+      refuse(given, EINVAL,
+             "it is smaller than a chunk of " + std::to_string(options.chunk << sector_shift) + " bytes");
+    }
+    for (const StoreRange &other : accepted) {
+      if (overlap(range, other)) {
+        refuse(range, EINVAL, "it overlaps " + describe(other));
+      }
+    }
+    for (const StoreRange &other : taken) {
+      if (overlap(range, other)) {
+        refuse(range, EBUSY, "a snapshot uses " + describe(other));
+      }
+    }
+    accepted.push_back(range);
+  }
+  StorePlan plan{merge(accepted)};
+  if (options.limit) {
+    plan.ranges = cut_to(std::move(plan.ranges), *options.limit - *options.limit % options.chunk);
+  }
+  if (plan.ranges.empty()) {
+    throw Error("make", "a difference storage", ENOSPC, "no room was given for it");
+  }
+  return plan;
+}
+
+std::vector<StoreRange> ranges_in_use(dm::DeviceMapper &dm) {
+  std::vector<StoreRange> ranges;
+  const auto add = [&](const dm::Table &table) {
+    for (const dm::TableLine &line : table) {
+      if (const auto range = dm::LinearTable::parse(line)) {
+        ranges.push_back({range->device, range->offset, range->length, false});
+      }
+    }
+  };
+  const Inventory inventory = read_inventory(dm);
+  for (const SnapshotInfo &snapshot : inventory.snapshots) {
+    for (const dm::LinearTable &range : snapshot.ranges) {
+      ranges.push_back({range.device, range.offset, range.length, false});
+    }
+    if (!snapshot.data) {
+      // Made by hand, straight on a device.
+      ranges.push_back({snapshot.table.device, 0, snapshot.table.length, false});
+    }
+  }
+  for (const dm::DeviceInfo &leftover : inventory.leftovers) {
+    const auto uuid = DeviceUuid::parse(leftover.uuid);
+    if (uuid && uuid->kind == DeviceKind::data && leftover.live_table) {
+      add(dm.table(leftover.name));
+    }
+  }
+  return ranges;
+}
+
+}  // namespace diffsnap

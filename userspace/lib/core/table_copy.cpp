@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "core/table_copy.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/text.h"
+#include "core/naming.h"
+
+namespace diffsnap {
+
+namespace {
+
+/** Keeps memory locked while a table with keys is about. */
+class LockedMemory {
+ public:
+  LockedMemory(MemoryLocker *locker, bool wanted) : locker_(wanted ? locker : nullptr) {
+    if (locker_ != nullptr) {
+      locker_->lock();
+    }
+  }
+  LockedMemory(const LockedMemory &) = delete;
+  LockedMemory &operator=(const LockedMemory &) = delete;
+  ~LockedMemory() {
+    if (locker_ != nullptr) {
+      locker_->unlock();
+    }
+  }
+
+ private:
+  MemoryLocker *locker_;
+};
+
+bool is_crypt(const dm::TableLine &line) {
+  return line.target == "crypt";
+}
+
+/** Whether the key is only referred to: `<cipher> :<size>:<type>:<description> ...` */
+bool refers_to_keyring(const dm::Table &table) {
+  return std::any_of(table.begin(), table.end(), [](const dm::TableLine &line) {
+    const auto words = split_words(line.params);
+    return is_crypt(line) && words.size() > 1 && starts_with(words[1], ":");
+  });
+}
+
+/** A live table as it is, keys and all: never printed, wiped when the object ends. */
+class LiveTable {
+ public:
+  LiveTable(const Environment &env, const std::string &name)
+      : blanked_(env.dm.table(name)),
+        secret_(std::any_of(blanked_.begin(), blanked_.end(), is_crypt)),
+        memory_(env.memory, secret_),
+        table_(secret_ ? env.dm.table(name, dm::WhichTable::live, true) : blanked_) {}
+  LiveTable(const LiveTable &) = delete;
+  LiveTable &operator=(const LiveTable &) = delete;
+  // The members' destructors run later: it is wiped while memory is still locked.
+  ~LiveTable() { dm::wipe(table_); }
+
+  [[nodiscard]] dm::Table &table() noexcept { return table_; }
+  [[nodiscard]] bool secret() const noexcept { return secret_; }
+  [[nodiscard]] const dm::Table &blanked() const noexcept { return blanked_; }
+
+ private:
+  dm::Table blanked_;
+  bool secret_;
+  LockedMemory memory_;
+  dm::Table table_;
+};
+
+/** Rethrows the error being handled: the kernel's ENOKEY says nothing to those who did not know that there
+ * was a key to be found. */
+[[noreturn]] void rethrow(const Error &error, const dm::Table &blanked, const std::string &device) {
+  if (refers_to_keyring(blanked)) {
+    throw Error("copy", "the table of " + device, error.error_number(),
+                "its key is in a kernel keyring that only cryptsetup had",
+                "`cryptsetup refresh --disable-keyring " + device + "` puts it where it can be copied.");
+  }
+  throw;
+}
+
+}  // namespace
+
+DeviceId create_copy(const Environment &env, const dm::DeviceInfo &device, const std::string &name) {
+  LiveTable live(env, device.name);
+  dm::CreateRequest request;
+  request.name = name;
+  request.uuid = DeviceUuid{DeviceKind::real, new_id(), 0}.to_string();
+  request.udev = dm::UdevFlags::hidden();
+  request.read_only = device.read_only;
+  request.secure = live.secret();
+  request.table = std::move(live.table());
+  const dm::WipeOnExit wipe(request.table);
+  const auto cookie = env.dm.make_cookie();
+  try {
+    const DeviceId id = env.dm.create(request, *cookie);
+    cookie->wait();
+    return id;
+  } catch (const Error &error) {
+    rethrow(error, live.blanked(), device.name);
+  }
+}
+
+void load_copy(const Environment &env, const std::string &from, const dm::DeviceInfo &to) {
+  LiveTable live(env, from);
+  try {
+    env.dm.load(to.name, live.table(), to.read_only, live.secret());
+  } catch (const Error &error) {
+    rethrow(error, live.blanked(), to.name);
+  }
+}
+
+void swap_table(const Environment &env, const std::string &name, dm::UdevCookie &cookie,
+                dm::SuspendFlags flags) {
+  try {
+    env.dm.resume(name, cookie, {}, flags);
+  } catch (const Error &) {
+    // The kernel gives a failed swap back with the old table and, it may be, suspended. The table is the
+    // lesser worry: whoever writes to the device hangs.
+    const auto device = env.dm.info(name);
+    if (!device || device->suspended) {
+      const auto second_cookie = env.dm.make_cookie();
+      env.dm.resume(name, *second_cookie);
+    }
+    throw;
+  }
+}
+
+}  // namespace diffsnap
