@@ -24,6 +24,10 @@ step() {
 }
 
 mount_all() {
+	ln -s /proc/self/fd /dev/fd
+	ln -s fd/0 /dev/stdin
+	ln -s fd/1 /dev/stdout
+	ln -s fd/2 /dev/stderr
 	mkdir -p /dev/pts /dev/shm
 	step mount -t devpts devpts /dev/pts
 	step mount -t tmpfs tmpfs /dev/shm
@@ -36,6 +40,7 @@ mount_all() {
 # The kernel's own modules, not those of the host.
 bind_modules() {
 	mkdir -p "/lib/modules/$(uname -r)"
+	# shellcheck disable=SC2153 # from the share's settings
 	step mount --bind "$VM_MODULES" "/lib/modules/$(uname -r)"
 }
 

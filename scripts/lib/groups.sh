@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# The VM groups and what their header lines say (see tests/vm/lib.sh).
+# Needs common.sh.
+
+group_names() {
+	local file
+	for file in "${tree:?}"/tests/vm/groups/*.sh; do
+		[[ ! -e $file ]] || basename "$file" .sh
+	done
+}
+
+group_file() {
+	[[ -f ${tree:?}/tests/vm/groups/$1.sh ]] || die "no group $1; there are: $(group_names | xargs)"
+	echo "${tree:?}/tests/vm/groups/$1.sh"
+}
+
+# group_header NAME KEY [DEFAULT]: the value of "# KEY: value" above the first
+# line that is no comment.
+group_header() {
+	local file value
+	file=$(group_file "$1") || return
+	value=$(awk -v key="# $2:" '!/^#/ { exit } index($0, key) == 1 { print substr($0, length(key) + 2); exit }' "$file")
+	echo "${value:-${3:-}}"
+}
+
+# group_is_full NAME: whether it is left out without --full.
+group_is_full() {
+	local file
+	file=$(group_file "$1") || return
+	awk '!/^#/ { exit } /^# full$/ { found = 1 } END { exit !found }' "$file"
+}
+
+group_list() {
+	local name
+	for name in $(group_names); do
+		printf '%-20s %-14s %5s s %-5s %s\n' "$name" "$(group_header "$name" kernels 6.1)" \
+			"$(group_header "$name" timeout 900)" "$(if group_is_full "$name"; then echo full; fi)" \
+			"$(group_header "$name" about)"
+	done
+}

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# Test cases in a VM. A group in groups/ sources this file and calls test_case.
+#
+# A group begins with comment lines that the runner reads (scripts/lib/groups.sh):
+#   # group: NAME             the file's name without .sh
+#   # about: TEXT             for --list
+#   # kernels: 6.1 6.12 7.2   those it is run on (default: 6.1)
+#   # disks: 512M 64M,lbs=4096
+#   # memory: 1G              (default 2G)
+#   # cpus: 2
+#   # timeout: 900            seconds for the whole VM
+#   # module: no              run without dm-diffsnap.ko
+#   # append: WORDS           for the kernel's command line
+#   # full                    only with scripts/test --full
+#
+# A case is a function. It runs in a subshell with set -eEuo pipefail and a trace
+# in its own log, with zeroed disks, and fails if
+#   - a command of it fails, or it calls fail, or a clean-up of it fails,
+#   - it leaves a dm device, a mount or a loop device behind,
+#   - the kernel's log has trouble in it (scripts/log-scan).
+#
+# For cases:
+#   skip REASON, fail REASON
+#   on_exit COMMAND...        run at the case's end, last one first, whatever happens
+#   expect_fail STATUS REGEX COMMAND...   ends with that status and says that
+#   assert_eq EXPECTED ACTUAL [WHAT], assert_match REGEX TEXT [WHAT]
+#   wait_until SECONDS COMMAND...         until it succeeds
+#   allow_kernel_log REGEX    lines that are no trouble in this case
+#   disks                     array of the VM's disks: ${disks[0]} ...
+#   repeat_seconds            how long cases that repeat something shall do so
+
+export PATH=${DIFFSNAP_BUILD:-/nonexistent}/userspace/cli:${DIFFSNAP_BUILD:-/nonexistent}/tests/oracle:$PATH
+export LC_ALL=C
+
+# shellcheck disable=SC2034 # for cases
+repeat_seconds=${REPEAT_SECONDS:-20}
+share=${TEST_SHARE:-/run/share}
+results=$share/results
+cases=$share/cases
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+mkdir -p "$cases"
+: >"$results"
+
+mapfile -t disks < <(find /dev/disk/by-id -name 'virtio-disk*' 2>/dev/null | sort -V | xargs -r readlink -f)
+
+case_name='' failures=0 cleanups=()
+
+# ---- in a case
+
+# The first reason is the one reported.
+reason() { [[ -s $case_reason ]] || printf '%s\n' "$*" | tr '\t\n' '  ' >"$case_reason"; }
+
+skip() {
+	reason "$*"
+	exit 77
+}
+
+fail() {
+	reason "$*"
+	exit 1
+}
+
+on_exit() { cleanups+=("$(printf '%q ' "$@")"); }
+
+# Each clean-up is run, also when one before it failed.
+run_cleanups() {
+	local status=$? index
+	{ set +x; } 2>/dev/null
+	trap - ERR EXIT
+	set +e # every one of them gets its turn; their failures are counted
+	for ((index = ${#cleanups[@]} - 1; index >= 0; index--)); do
+		printf '# %s\n' "${cleanups[index]}"
+		if ! eval "${cleanups[index]}"; then
+			reason "clean-up failed: ${cleanups[index]}"
+			[[ $status -ne 0 && $status -ne 77 ]] || status=1
+		fi
+	done
+	exit "$status"
+}
+
+expect_fail() {
+	local want=$1 regex=$2 got=0 said
+	shift 2
+	said=$("$@" 2>&1) || got=$?
+	printf '%s\n' "$said"
+	[[ $got -eq $want ]] || fail "status $got instead of $want from: $*: $said"
+	[[ $said =~ $regex ]] || fail "no match of '$regex' in what this said: $*: $said"
+}
+
+assert_eq() { [[ $1 == "$2" ]] || fail "${3:-value}: '$2' instead of '$1'"; }
+
+assert_match() { [[ $2 =~ $1 ]] || fail "${3:-value}: no match of '$1' in '$2'"; }
+
+wait_until() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[[ $SECONDS -lt $end ]] || fail "never came true: $*"
+		sleep 0.1
+	done
+}
+
+# Told to vm-run as well, which looks at the whole log in the end.
+allow_kernel_log() {
+	printf '%s\n' "$1" >>"$case_allow"
+	printf '%s\n' "$1" >>"$share/allow"
+}
+
+# ---- around a case
+
+dm_devices() { dmsetup info -c --noheadings -o name | sed '/^No devices/d' | sort; }
+mounts() { findmnt -rno TARGET | sort; }
+loops() { losetup -nO NAME | sort; }
+leftover_state() { dm_devices | sed 's/^/device /' && mounts | sed 's/^/mount /' && loops | sed 's/^/loop /'; }
+
+# Prints what is there now and was not in the given state, and takes it away.
+leftovers() {
+	local extra name target pass
+	extra=$(comm -13 <(sort <<<"$1") <(leftover_state | sort))
+	[[ $extra ]] || return 0
+	echo "$extra"
+	# a suspended device would make everything below hang
+	while read -r name; do
+		dmsetup resume "$name"
+	done < <(dmsetup info -c --noheadings -o name,suspended --separator ' ' | awk '$2 == "Suspended" { print $1 }')
+	while read -r target; do
+		fuser -km "$target"
+		umount "$target" || umount -l "$target"
+	done < <(sed -n 's/^mount //p' <<<"$extra" | sort -r)
+	# loop devices and dm devices may lie on each other
+	for pass in 1 2 3 4 5 6; do
+		[[ $(comm -13 <(sort <<<"$1") <(leftover_state | sort)) ]] || break
+		while read -r name; do
+			losetup -d "$name"
+		done < <(sed -n 's/^loop //p' <<<"$extra")
+		while read -r name; do
+			if [[ $pass -lt 6 ]]; then dmsetup remove "$name"; else dmsetup remove --force "$name"; fi
+		done < <(comm -12 <(sed -n 's/^device //p' <<<"$extra" | sort) <(dm_devices))
+		udevadm settle
+	done
+}
+
+zero_disks() {
+	local disk said
+	for disk in ${disks[@]+"${disks[@]}"}; do
+		said=$(blkdiscard -fz "$disk" 2>&1) || {
+			printf '%s\n' "$said"
+			return 1
+		}
+	done
+	udevadm settle
+}
+
+kernel_trouble() {
+	local allow=() regex
+	while read -r regex; do
+		allow+=(--allow "$regex")
+	done <"$case_allow"
+	dmesg | awk -v mark="diffsnap-test: begin $case_name\$" '$0 ~ mark { seen = 1 } seen' |
+		"$top/scripts/log-scan" ${allow[@]+"${allow[@]}"} | head -n 60
+	return "${PIPESTATUS[2]}"
+}
+
+# report VERDICT SECONDS REASON
+report() {
+	printf '%s\t%s\t%s\t%s\n' "$1" "$case_name" "$2" "$3" >>"$results"
+	printf '%s %s (%s s)%s\n' "$1" "$case_name" "$2" "${3:+: $3}"
+	[[ $1 != FAIL ]] || failures=$((failures + 1))
+}
+
+# test_case NAME FUNCTION [ARGUMENT]...
+test_case() {
+	local log start=$SECONDS status=0 state left verdict=PASS
+	case_name=$1
+	shift
+	[[ $case_name =~ ${CASE_FILTER:-} ]] || return 0
+	log=$cases/$case_name.log
+	case_reason=$cases/$case_name.reason
+	case_allow=$cases/$case_name.allow
+	: >"$case_reason"
+	: >"$case_allow"
+	zero_disks || reason "cannot zero the disks"
+	state=$(leftover_state)
+	echo "diffsnap-test: begin $case_name" >/dev/kmsg
+	# not in a condition, where set -e would be without effect
+	(
+		trap run_cleanups EXIT
+		trap 'reason "line $LINENO of ${BASH_SOURCE[0]##*/}: $BASH_COMMAND"' ERR
+		set -eEuo pipefail
+		PS4='+ ${BASH_SOURCE[0]##*/}:$LINENO: '
+		set -x
+		"$@"
+	) </dev/null >"$log" 2>&1 &
+	wait "$!" || status=$?
+	case $status in
+	0) ;;
+	77) verdict=SKIP ;;
+	*)
+		verdict=FAIL
+		reason "status $status"
+		;;
+	esac
+	left=$(leftovers "$state" 2>>"$log")
+	if [[ $left ]]; then
+		verdict=FAIL
+		reason "left behind: $left"
+		printf 'left behind:\n%s\n' "$left" >>"$log"
+	fi
+	if ! kernel_trouble >"$cases/$case_name.kernel"; then
+		verdict=FAIL
+		reason "kernel log: $(head -n 1 "$cases/$case_name.kernel")"
+		cat "$cases/$case_name.kernel" >>"$log"
+	fi
+	report "$verdict" $((SECONDS - start)) "$(<"$case_reason")"
+	[[ $verdict != FAIL ]] || tail -n 25 "$log" | sed 's/^/    /'
+	rm -f "$case_reason" "$case_allow" "$cases/$case_name.kernel"
+}
+
+unload_module() { rmmod dm_diffsnap; }
+
+# The end of a group: a module that can go shows that nothing holds on to it.
+finish_group() {
+	local status=$?
+	trap - EXIT
+	[[ ! -d /sys/module/dm_diffsnap ]] || CASE_FILTER='' test_case unload-module unload_module
+	[[ $status -ne 0 ]] || printf 'END\n' >>"$results"
+	[[ $status -ne 0 || $failures -eq 0 ]] || status=1
+	exit "$status"
+}
+trap finish_group EXIT
