@@ -42,7 +42,7 @@ struct extent {
 	unsigned int start;
 	unsigned int nr;
 	enum run_state state;
-	u64 place;
+	u64 place;		/* of no meaning if released: pack() drops it */
 };
 
 /*
@@ -150,8 +150,7 @@ static struct extent cut_tail(struct extent extent, unsigned int start)
 
 	extent.start += skip;
 	extent.nr -= skip;
-	if (extent.state != RUN_RELEASED)
-		extent.place += skip;
+	extent.place += skip;
 	return extent;
 }
 
@@ -629,6 +628,7 @@ int chunk_map_set(struct chunk_map *map, chunk_t chunk,
 		.start = chunk_in_region(chunk),
 		.nr = run->nr,
 		.state = run->state,
+		.place = from_place(run->place),
 	};
 	struct region old;
 	struct edit edit;
@@ -637,10 +637,6 @@ int chunk_map_set(struct chunk_map *map, chunk_t chunk,
 
 	if (WARN_ON_ONCE(!is_settable(map, chunk, run)))
 		return -EINVAL;
-
-	/* What a caller left in the place of a released run is no place. */
-	if (run->state != RUN_RELEASED)
-		new.place = from_place(run->place);
 
 	load_region(map, chunk_region(chunk), &old);
 	plan_edit(&old, &new, &edit);

@@ -115,9 +115,6 @@ unsigned int space_alloc(struct space *space, unsigned int want, place_t *place)
 	struct free_extent *extent;
 	unsigned int nr;
 
-	if (!want)
-		return 0;
-
 	if (space->log_head < space->nr_places) {
 		nr = min_t(u64, want, space->nr_places - space->log_head);
 		*place = to_place(space->log_head);
