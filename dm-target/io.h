@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A request of an origin or an image, and its parking.
+ *
+ * A request that must wait is parked on one list. It holds a reference of the
+ * snapshot that it waits for, and no other state of its own: when it goes on,
+ * its resume function looks at everything anew.
+ */
+#ifndef DIFFSNAP_IO_H
+#define DIFFSNAP_IO_H
+
+#include <linux/bio.h>
+#include <linux/device-mapper.h>
+
+struct member;
+struct copy;
+
+/* The data of a bio of any of our targets; dm's per-bio data. */
+struct diffsnap_io {
+	/*
+	 * Takes the request on after it was parked. May sleep for memory if
+	 * @gfp may. Called with a reference of the member's snapshot that is
+	 * given back after it returns.
+	 */
+	void (*resume)(struct diffsnap_io *io, gfp_t gfp);
+	struct dm_target *ti;
+	struct member *member;		/* set when first parked */
+
+	/* Origin's write: it is counted in origin->started. */
+	bool counted;
+
+	/* Image's request. */
+	u8 kind;			/* enum image_io_kind, see image_io.c */
+	u8 epoch;			/* of a read from the store */
+	unsigned short flags;		/* bio->bi_flags, as it came in */
+	struct bvec_iter iter;		/* likewise */
+	unsigned int done;		/* bytes that are dealt with */
+};
+
+static inline struct bio *io_bio(struct diffsnap_io *io)
+{
+	return dm_bio_from_per_bio_data(io, sizeof(*io));
+}
+
+static inline struct diffsnap_io *bio_io(struct bio *bio)
+{
+	return dm_per_bio_data(bio, sizeof(struct diffsnap_io));
+}
+
+/* GFP flags of an attempt that must not wait. */
+#define GFP_TRY	(GFP_NOWAIT | __GFP_NOWARN)
+
+#endif /* DIFFSNAP_IO_H */
