@@ -1,0 +1,561 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Snapshots: membership, the mode, the cut, and the parking of requests.
+ */
+#include <linux/device-mapper.h>
+#include <linux/kdev_t.h>
+#include <linux/ktime.h>
+#include <linux/slab.h>
+
+#include "compat.h"
+#include "cow.h"
+#include "snapshot.h"
+
+#define DM_MSG_PREFIX "diffsnap"
+
+/* Chunk map nodes in reserve; used up only when the slab has nothing. */
+#define MIN_NODES	64
+
+static LIST_HEAD(snapshots);	/* registry_mutex */
+
+/* Requests that were parked; may sleep for memory. */
+static struct workqueue_struct *retry_wq;
+/* Events, and the ends of snapshots; never needed to make progress. */
+static struct workqueue_struct *slow_wq;
+
+/*
+ * Parking
+ */
+
+void io_resume_all(struct bio_list *parked, gfp_t gfp)
+{
+	struct bio *bio;
+
+	while ((bio = bio_list_pop(parked))) {
+		struct diffsnap_io *io = bio_io(bio);
+		struct snapshot *snapshot = io->member->snapshot;
+
+		io->resume(io, gfp);
+		snapshot_put(snapshot);
+	}
+}
+
+void snapshot_retry_parked(struct snapshot *snapshot, struct bio_list *parked)
+{
+	unsigned long flags;
+
+	/* The references may be gone when the lock is; see free_work(). */
+	rcu_read_lock();
+	spin_lock_irqsave(&snapshot->retry_lock, flags);
+	bio_list_merge(&snapshot->retry, parked);
+	spin_unlock_irqrestore(&snapshot->retry_lock, flags);
+	queue_work(retry_wq, &snapshot->retry_work);
+	rcu_read_unlock();
+}
+
+void snapshot_retry(struct snapshot *snapshot, struct diffsnap_io *io)
+{
+	struct bio_list parked;
+
+	snapshot_get(snapshot);
+	bio_list_init(&parked);
+	bio_list_add(&parked, io_bio(io));
+	snapshot_retry_parked(snapshot, &parked);
+}
+
+static void retry_work(struct work_struct *work)
+{
+	struct snapshot *snapshot = container_of(work, struct snapshot, retry_work);
+	struct bio_list parked;
+
+	bio_list_init(&parked);
+	spin_lock_irq(&snapshot->retry_lock);
+	bio_list_merge(&parked, &snapshot->retry);
+	bio_list_init(&snapshot->retry);
+	spin_unlock_irq(&snapshot->retry_lock);
+	io_resume_all(&parked, GFP_NOIO);
+}
+
+/*
+ * Mode and events
+ */
+
+/* Queues one of our works with a reference that it gives back. */
+static void queue_held(struct snapshot *snapshot, struct work_struct *work)
+{
+	snapshot_get(snapshot);
+	if (!queue_work(slow_wq, work))
+		snapshot_put(snapshot);
+}
+
+static void event_work(struct work_struct *work)
+{
+	struct snapshot *snapshot = container_of(work, struct snapshot, event_work);
+
+	mutex_lock(&snapshot->event_mutex);
+	if (snapshot->event_ti)
+		dm_table_event(snapshot->event_ti->table);
+	mutex_unlock(&snapshot->event_mutex);
+	snapshot_put(snapshot);
+}
+
+/* The snapshot was given up: nobody is to wait for it any longer. */
+static void release_work(struct work_struct *work)
+{
+	struct snapshot *snapshot = container_of(work, struct snapshot, release_work);
+	struct member *member;
+
+	store_release_parked(&snapshot->store);
+	mutex_lock(&snapshot->lock);
+	list_for_each_entry(member, &snapshot->members, node)
+		origin_unstall(member->origin);
+	mutex_unlock(&snapshot->lock);
+	snapshot_put(snapshot);
+}
+
+void snapshot_set_event_target(struct snapshot *snapshot, struct dm_target *ti)
+{
+	mutex_lock(&snapshot->event_mutex);
+	snapshot->event_ti = ti;
+	mutex_unlock(&snapshot->event_mutex);
+}
+
+void snapshot_clear_event_target(struct snapshot *snapshot, struct dm_target *ti)
+{
+	mutex_lock(&snapshot->event_mutex);
+	if (snapshot->event_ti == ti)
+		snapshot->event_ti = NULL;
+	mutex_unlock(&snapshot->event_mutex);
+}
+
+void snapshot_degrade(struct snapshot *snapshot, enum snapshot_mode mode,
+		      const char *what, int error, dev_t culprit)
+{
+	unsigned long flags;
+	bool changed = false;
+
+	spin_lock_irqsave(&snapshot->mode_lock, flags);
+	/* Given up once; after that it can only be dropped. */
+	if (snapshot->mode <= SNAPSHOT_ACTIVE ||
+	    (mode == SNAPSHOT_DROPPED && snapshot->mode < mode)) {
+		if (mode != SNAPSHOT_DROPPED) {
+			snapshot->what = what;
+			snapshot->error = error;
+			snapshot->culprit = culprit;
+		}
+		/* Who finds it given up finds the reason, too. */
+		smp_store_release(&snapshot->mode, mode);
+		changed = true;
+	}
+	spin_unlock_irqrestore(&snapshot->mode_lock, flags);
+	if (!changed)
+		return;
+
+	if (mode != SNAPSHOT_DROPPED)
+		DMERR("%s: snapshot given up: %s, error %d, origin %u:%u",
+		      snapshot->name, what, error, MAJOR(culprit), MINOR(culprit));
+	queue_held(snapshot, &snapshot->release_work);
+	queue_held(snapshot, &snapshot->event_work);
+}
+
+void member_lose_origin(struct member *member)
+{
+	snapshot_degrade(member->snapshot, SNAPSHOT_INVALID, "origin-gone",
+			 -ENODEV, member->origin->dev);
+}
+
+/*
+ * What the store has to say
+ */
+
+static struct snapshot *store_snapshot(struct store *store)
+{
+	return container_of(store, struct snapshot, store);
+}
+
+static void store_problem(struct store *store, enum store_problem problem, int error)
+{
+	static const char * const what[] = {
+		[STORE_FULL] = "store-full",
+		[STORE_WRITE_ERROR] = "store-write",
+		[STORE_TIMEOUT] = "store-timeout",
+	};
+
+	snapshot_degrade(store_snapshot(store),
+			 problem == STORE_FULL ? SNAPSHOT_OVERFLOW : SNAPSHOT_INVALID,
+			 what[problem], error, 0);
+}
+
+static void store_go_on(struct store *store, struct bio_list *parked)
+{
+	snapshot_retry_parked(store_snapshot(store), parked);
+}
+
+static void store_low(struct store *store)
+{
+	struct snapshot *snapshot = store_snapshot(store);
+
+	queue_held(snapshot, &snapshot->event_work);
+}
+
+static bool store_given_up(struct store *store)
+{
+	return snapshot_given_up(store_snapshot(store));
+}
+
+static void store_get(struct store *store)
+{
+	snapshot_get(store_snapshot(store));
+}
+
+static void store_put(struct store *store)
+{
+	snapshot_put(store_snapshot(store));
+}
+
+static const struct store_ops snapshot_store_ops = {
+	.problem = store_problem,
+	.go_on = store_go_on,
+	.low = store_low,
+	.given_up = store_given_up,
+	.get = store_get,
+	.put = store_put,
+};
+
+/*
+ * Members
+ */
+
+struct member *snapshot_member(struct snapshot *snapshot, dev_t origin)
+{
+	struct member *member, *found = NULL;
+
+	lockdep_assert_held(&registry_mutex);
+	mutex_lock(&snapshot->lock);
+	list_for_each_entry(member, &snapshot->members, node)
+		if (member->origin->dev == origin)
+			found = member;
+	mutex_unlock(&snapshot->lock);
+	return found;
+}
+
+void member_usage(struct member *member, struct member_usage *usage)
+{
+	unsigned int shift = member->snapshot->store.chunk_shift;
+
+	spin_lock(&member->lock);
+	usage->preserved = member->map.nr_preserved << shift;
+	usage->written = member->map.nr_written << shift;
+	usage->released = member->map.nr_released << shift;
+	spin_unlock(&member->lock);
+}
+
+static int check_origin(struct snapshot *snapshot, struct origin *origin)
+{
+	unsigned int chunk_bytes =
+		1U << (snapshot->store.chunk_shift + SECTOR_SHIFT);
+	struct member *holder;
+
+	lockdep_assert_held(&registry_mutex);
+	if (!origin || !origin->nr_sectors)
+		return -ENODEV;
+
+	holder = rcu_dereference_protected(origin->member,
+					   lockdep_is_held(&registry_mutex));
+	if (holder && holder->snapshot == snapshot)
+		return -EEXIST;
+	if (holder) {
+		DMERR("%s: cannot add origin %s: the snapshot of store %s holds it",
+		      snapshot->name, origin->name, holder->snapshot->name);
+		return -EBUSY;
+	}
+	if (chunk_bytes < origin->physical_block) {
+		DMERR("%s: cannot add origin %s: its physical block of %u bytes is larger than the chunk",
+		      snapshot->name, origin->name, origin->physical_block);
+		return -EINVAL;
+	}
+	if (snapshot->logical_block > origin->logical_block) {
+		DMERR("%s: cannot add origin %s: its logical block of %u bytes is smaller than the store's, %u",
+		      snapshot->name, origin->name, origin->logical_block,
+		      snapshot->logical_block);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int snapshot_add(struct snapshot *snapshot, dev_t origin_dev)
+{
+	struct origin *origin;
+	struct member *member;
+	int r;
+
+	member = kzalloc(sizeof(*member), GFP_KERNEL);
+	if (!member)
+		return -ENOMEM;
+
+	mutex_lock(&registry_mutex);
+	mutex_lock(&snapshot->lock);
+	if (READ_ONCE(snapshot->mode) != SNAPSHOT_NEW) {
+		r = -EINVAL;
+		goto unlock;
+	}
+	origin = origin_find(origin_dev);
+	r = check_origin(snapshot, origin);
+	if (r)
+		goto unlock;
+
+	origin_get(origin);
+	member->snapshot = snapshot;
+	member->origin = origin;
+	member->nr_sectors = origin->nr_sectors;
+	member->nr_chunks = DIV_ROUND_UP_ULL(origin->nr_sectors,
+					     1U << snapshot->store.chunk_shift);
+	spin_lock_init(&member->lock);
+	chunk_map_init(&member->map, member->nr_chunks);
+	cow_init_member(member);
+	list_add_tail(&member->node, &snapshot->members);
+	snapshot->nr_members++;
+	rcu_assign_pointer(origin->member, member);
+	member = NULL;
+unlock:
+	mutex_unlock(&snapshot->lock);
+	mutex_unlock(&registry_mutex);
+	kfree(member);
+	return r;
+}
+
+/* Under registry_mutex and snapshot->lock; the mode is past active. */
+static void release_origins(struct snapshot *snapshot)
+{
+	struct member *member;
+
+	lockdep_assert_held(&registry_mutex);
+	lockdep_assert_held(&snapshot->lock);
+	/*
+	 * Whoever lets a write pass because it finds no member must not be
+	 * ahead of an image read that still finds the mode active.
+	 */
+	synchronize_rcu();
+	list_for_each_entry(member, &snapshot->members, node)
+		if (rcu_access_pointer(member->origin->member) == member)
+			RCU_INIT_POINTER(member->origin->member, NULL);
+}
+
+int snapshot_drop(struct snapshot *snapshot)
+{
+	mutex_lock(&registry_mutex);
+	mutex_lock(&snapshot->lock);
+	snapshot_degrade(snapshot, SNAPSHOT_DROPPED, NULL, 0, 0);
+	release_origins(snapshot);
+	mutex_unlock(&snapshot->lock);
+	mutex_unlock(&registry_mutex);
+	return 0;
+}
+
+/*
+ * The cut
+ */
+
+static struct origin *first_undrained(struct snapshot *snapshot)
+{
+	struct member *member;
+
+	list_for_each_entry(member, &snapshot->members, node)
+		if (!origin_drained(member->origin))
+			return member->origin;
+	return NULL;
+}
+
+int snapshot_cut(struct snapshot *snapshot, unsigned int limit_ms)
+{
+	struct origin *slow;
+	struct member *member;
+	ktime_t start;
+	int r = 0;
+
+	mutex_lock(&snapshot->lock);
+	if (READ_ONCE(snapshot->mode) != SNAPSHOT_NEW || !snapshot->nr_members) {
+		mutex_unlock(&snapshot->lock);
+		return -EINVAL;
+	}
+
+	start = ktime_get();
+	list_for_each_entry(member, &snapshot->members, node)
+		origin_close_gate(member->origin);
+	wait_event_timeout(origin_drain_waitq, !first_undrained(snapshot),
+			   msecs_to_jiffies(limit_ms));
+	slow = first_undrained(snapshot);
+	if (slow) {
+		r = -ETIMEDOUT;
+	} else {
+		/* An origin that has gone meanwhile has changed the mode. */
+		spin_lock_irq(&snapshot->mode_lock);
+		if (snapshot->mode == SNAPSHOT_NEW)
+			/* Pairs with the acquire in snapshot_active(). */
+			smp_store_release(&snapshot->mode, SNAPSHOT_ACTIVE);
+		else
+			r = -ENODEV;
+		spin_unlock_irq(&snapshot->mode_lock);
+	}
+	list_for_each_entry(member, &snapshot->members, node) {
+		if (!r)
+			member->origin->nr_cuts++;
+		origin_open_gate(member->origin);
+	}
+	if (!r)
+		snapshot->closed_ns = ktime_to_ns(ktime_sub(ktime_get(), start));
+	mutex_unlock(&snapshot->lock);
+
+	if (slow)
+		DMERR("%s: cannot cut: writes to origin %s were not completed within %u ms",
+		      snapshot->name, slow->name, limit_ms);
+	return r;
+}
+
+/*
+ * Life
+ */
+
+/*
+ * Completions that hand over their reference may still touch the snapshot
+ * inside an RCU read section, and queue work; so first a grace period, then the
+ * works.
+ */
+static void free_work(struct work_struct *work)
+{
+	struct snapshot *snapshot = container_of(work, struct snapshot, free_work);
+	struct member *member, *next;
+
+	synchronize_rcu();
+	cancel_work_sync(&snapshot->retry_work);
+	list_for_each_entry(member, &snapshot->members, node)
+		cancel_work_sync(&member->done_work);
+	store_destroy(&snapshot->store);
+	list_for_each_entry_safe(member, next, &snapshot->members, node) {
+		chunk_map_destroy(&member->map);
+		origin_put(member->origin);
+		kfree(member);
+	}
+	mempool_exit(&snapshot->nodes);
+	kfree(snapshot);
+}
+
+static void snapshot_release(struct kref *refs)
+{
+	struct snapshot *snapshot = container_of(refs, struct snapshot, refs);
+
+	queue_work(slow_wq, &snapshot->free_work);
+}
+
+void snapshot_get(struct snapshot *snapshot)
+{
+	kref_get(&snapshot->refs);
+}
+
+void snapshot_put(struct snapshot *snapshot)
+{
+	kref_put(&snapshot->refs, snapshot_release);
+}
+
+struct snapshot *snapshot_find(dev_t dev)
+{
+	struct snapshot *snapshot;
+
+	lockdep_assert_held(&registry_mutex);
+	list_for_each_entry(snapshot, &snapshots, node)
+		if (snapshot->dev == dev)
+			return snapshot;
+	return NULL;
+}
+
+static struct snapshot *snapshot_create(struct mapped_device *md, dev_t dev,
+					unsigned int chunk_sectors)
+{
+	struct snapshot *snapshot = kzalloc(sizeof(*snapshot), GFP_KERNEL);
+	int r;
+
+	if (!snapshot)
+		return ERR_PTR(-ENOMEM);
+	r = mempool_init_kmalloc_pool(&snapshot->nodes, MIN_NODES, MAP_NODE_MAX);
+	if (r)
+		goto free;
+	r = store_init(&snapshot->store, &snapshot_store_ops, chunk_sectors);
+	if (r)
+		goto free_nodes;
+
+	kref_init(&snapshot->refs);
+	snapshot->md = md;
+	snapshot->dev = dev;
+	snprintf(snapshot->name, sizeof(snapshot->name), "%u:%u",
+		 MAJOR(dev), MINOR(dev));
+	snapshot->nr_tables = 1;
+	mutex_init(&snapshot->lock);
+	INIT_LIST_HEAD(&snapshot->members);
+	spin_lock_init(&snapshot->mode_lock);
+	spin_lock_init(&snapshot->retry_lock);
+	bio_list_init(&snapshot->retry);
+	mutex_init(&snapshot->event_mutex);
+	INIT_WORK(&snapshot->retry_work, retry_work);
+	INIT_WORK(&snapshot->event_work, event_work);
+	INIT_WORK(&snapshot->release_work, release_work);
+	INIT_WORK(&snapshot->free_work, free_work);
+	list_add(&snapshot->node, &snapshots);
+	return snapshot;
+
+free_nodes:
+	mempool_exit(&snapshot->nodes);
+free:
+	kfree(snapshot);
+	return ERR_PTR(r);
+}
+
+struct snapshot *snapshot_get_table(struct mapped_device *md, dev_t dev,
+				    unsigned int chunk_sectors)
+{
+	struct snapshot *snapshot;
+
+	lockdep_assert_held(&registry_mutex);
+	list_for_each_entry(snapshot, &snapshots, node) {
+		if (snapshot->md != md)
+			continue;
+		if (snapshot->store.chunk_shift != ilog2(chunk_sectors))
+			return ERR_PTR(-EINVAL);
+		snapshot->nr_tables++;
+		snapshot_get(snapshot);
+		return snapshot;
+	}
+	return snapshot_create(md, dev, chunk_sectors);
+}
+
+void snapshot_put_table(struct snapshot *snapshot)
+{
+	lockdep_assert_held(&registry_mutex);
+	if (!--snapshot->nr_tables) {
+		list_del(&snapshot->node);
+		snapshot_degrade(snapshot, SNAPSHOT_INVALID, "store-gone", -ENODEV, 0);
+		mutex_lock(&snapshot->lock);
+		release_origins(snapshot);
+		mutex_unlock(&snapshot->lock);
+	}
+	snapshot_put(snapshot);
+}
+
+int snapshot_module_init(void)
+{
+	retry_wq = alloc_workqueue("diffsnap-retry", WQ_MEM_RECLAIM | WQ_PERCPU, 0);
+	if (!retry_wq)
+		return -ENOMEM;
+	slow_wq = alloc_workqueue("diffsnap-slow", WQ_UNBOUND, 0);
+	if (!slow_wq) {
+		destroy_workqueue(retry_wq);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void snapshot_module_exit(void)
+{
+	/* Ends what is on its way out; uses the others until then. */
+	destroy_workqueue(slow_wq);
+	destroy_workqueue(retry_wq);
+}
