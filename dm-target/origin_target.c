@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * diffsnap-origin: passes everything through, and copies before first writes.
+ */
+#include <linux/blkdev.h>
+#include <linux/kdev_t.h>
+#include <linux/slab.h>
+
+#include "compat.h"
+#include "cow.h"
+#include "origin.h"
+#include "target.h"
+
+#define DM_MSG_PREFIX "diffsnap"
+
+/* One table's instance; ti->private. */
+struct origin_table {
+	struct origin *origin;
+	struct dm_dev *real;
+	bool has_feature_count;		/* "0" was given; for the table line */
+};
+
+/*
+ * A discard of what is unsettled is not passed on: it is advice, and copying
+ * what the origin no longer wants would cost more than it gains.
+ */
+static int map_discard(struct member *member, struct bio *bio, bool may_split)
+{
+	unsigned int shift = member->snapshot->store.chunk_shift;
+	sector_t sector = bio->bi_iter.bi_sector, end = bio_end_sector(bio);
+	u64 first = sector >> shift;
+	unsigned int room = REGION_CHUNKS - chunk_in_region(to_chunk(first));
+	u64 nr = DIV_ROUND_UP_ULL(end, 1U << shift) - first;
+	struct chunk_run run;
+
+	if (first >= member->nr_chunks)
+		return DM_MAPIO_REMAPPED;
+
+	spin_lock(&member->lock);
+	chunk_map_lookup(&member->map, to_chunk(first),
+			 min3(nr, (u64)room, member->nr_chunks - first), &run);
+	spin_unlock(&member->lock);
+
+	if (run.nr < nr && may_split) {
+		dm_accept_partial_bio(bio, ((first + run.nr) << shift) - sector);
+		nr = run.nr;
+	}
+	if (run.state != RUN_UNSETTLED && run.nr >= nr) {
+		/* See cow_before_write(). */
+		smp_mb();
+		return DM_MAPIO_REMAPPED;
+	}
+	bio_endio(bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+static int map_held_origin(struct member *member, struct diffsnap_io *io,
+			   bool may_split)
+{
+	struct bio *bio = io_bio(io);
+
+	if (bio_op(bio) == REQ_OP_DISCARD)
+		return map_discard(member, bio, may_split);
+
+	switch (cow_before_write(member, io, bio->bi_bdev, GFP_TRY)) {
+	case COW_PASS:
+		return DM_MAPIO_REMAPPED;
+	case COW_PARKED:
+		atomic64_inc(&member->origin->nr_held);
+		return DM_MAPIO_SUBMITTED;
+	case COW_WOULD_WAIT:
+		break;
+	}
+	bio_wouldblock_error(bio);
+	return DM_MAPIO_SUBMITTED;
+}
+
+/* @may_split: called from dm's map. */
+static int enter_write(struct origin *origin, struct diffsnap_io *io, bool may_split)
+{
+	struct bio *bio = io_bio(io);
+	int r = DM_MAPIO_REMAPPED;
+	struct member *member;
+
+	if (!origin_enter(origin, bio))
+		return DM_MAPIO_SUBMITTED;
+	io->counted = true;
+
+	rcu_read_lock();
+	member = rcu_dereference(origin->member);
+	if (member && snapshot_active(member->snapshot))
+		r = map_held_origin(member, io, may_split);
+	rcu_read_unlock();
+	return r;
+}
+
+/* A parked write goes on. */
+static void resume_write(struct diffsnap_io *io, gfp_t gfp)
+{
+	struct bio *bio = io_bio(io);
+
+	/* A parked write carries no NOWAIT: it cannot be told to wait. */
+	if (cow_before_write(io->member, io, bio->bi_bdev, gfp) == COW_PASS)
+		submit_bio_noacct(bio);
+}
+
+static int origin_map(struct dm_target *ti, struct bio *bio)
+{
+	struct origin_table *table = ti->private;
+	struct diffsnap_io *io = bio_io(bio);
+
+	bio_set_dev(bio, table->real->bdev);
+	io->counted = false;
+	if (!op_is_write(bio_op(bio)) || !bio_sectors(bio))
+		return DM_MAPIO_REMAPPED;
+
+	io->ti = ti;
+	io->resume = resume_write;
+	return enter_write(table->origin, io, true);
+}
+
+static int origin_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
+{
+	struct origin_table *table = ti->private;
+
+	if (bio_io(bio)->counted)
+		origin_leave(table->origin);
+	return DM_ENDIO_DONE;
+}
+
+/*
+ * What the origin has to say
+ */
+
+static void enter_gated(struct bio *bio)
+{
+	struct diffsnap_io *io = bio_io(bio);
+	struct origin_table *table = io->ti->private;
+
+	if (enter_write(table->origin, io, false) == DM_MAPIO_REMAPPED)
+		submit_bio_noacct(bio);
+}
+
+static void resume_parked(struct bio_list *parked)
+{
+	io_resume_all(parked, GFP_TRY);
+}
+
+static const struct origin_ops target_origin_ops = {
+	.enter = enter_gated,
+	.resume = resume_parked,
+	.gone = member_lose_origin,
+};
+
+/*
+ * Tables
+ */
+
+static int origin_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct mapped_device *md = dm_table_get_md(ti->table);
+	struct origin_table *table;
+	int r;
+
+	if (argc < 1 || argc > 2) {
+		ti->error = "Invalid argument count";
+		return -EINVAL;
+	}
+	if (argc == 2 && strcmp(argv[1], "0")) {
+		ti->error = "Unknown feature arguments";
+		return -EINVAL;
+	}
+	if (ti->begin) {
+		ti->error = "The target must begin at sector 0";
+		return -EINVAL;
+	}
+
+	table = kzalloc(sizeof(*table), GFP_KERNEL);
+	if (!table) {
+		ti->error = "Cannot allocate the origin's table";
+		return -ENOMEM;
+	}
+	table->has_feature_count = argc == 2;
+
+	r = dm_get_device(ti, argv[0], dm_table_get_mode(ti->table), &table->real);
+	if (r) {
+		ti->error = "Cannot get the real device";
+		goto free;
+	}
+	r = -EINVAL;
+	if (bdev_is_zoned(table->real->bdev)) {
+		ti->error = "Zoned devices are not supported";
+		goto put_device;
+	}
+	if (ti->len > bdev_nr_sectors(table->real->bdev)) {
+		ti->error = "The real device is too small";
+		goto put_device;
+	}
+
+	mutex_lock(&registry_mutex);
+	table->origin = origin_get_table(md, disk_devt(dm_disk(md)),
+					 &target_origin_ops);
+	mutex_unlock(&registry_mutex);
+	if (!table->origin) {
+		ti->error = "Cannot allocate the origin";
+		r = -ENOMEM;
+		goto put_device;
+	}
+
+	ti->num_flush_bios = 1;
+	ti->num_discard_bios = 1;
+	ti->num_secure_erase_bios = 1;
+	ti->num_write_zeroes_bios = 1;
+	ti->per_io_data_size = sizeof(struct diffsnap_io);
+	ti->limit_swap_bios = true;
+	ti->private = table;
+	return 0;
+
+put_device:
+	dm_put_device(ti, table->real);
+free:
+	kfree(table);
+	return r;
+}
+
+static void origin_dtr(struct dm_target *ti)
+{
+	struct origin_table *table = ti->private;
+
+	mutex_lock(&registry_mutex);
+	origin_put_table(table->origin);
+	mutex_unlock(&registry_mutex);
+	dm_put_device(ti, table->real);
+	kfree(table);
+}
+
+/* While a snapshot holds the origin, what lies under it must stay. */
+static int origin_preresume(struct dm_target *ti)
+{
+	struct origin_table *table = ti->private;
+	struct origin *origin = table->origin;
+	int r = 0;
+
+	mutex_lock(&registry_mutex);
+	if (rcu_access_pointer(origin->member) &&
+	    origin->real_dev != table->real->bdev->bd_dev) {
+		DMERR("%s: the real device differs from the one that a snapshot holds",
+		      origin->name);
+		r = -EBUSY;
+	} else {
+		origin->real_dev = table->real->bdev->bd_dev;
+		origin->nr_sectors = ti->len;
+		origin->logical_block = bdev_logical_block_size(table->real->bdev);
+		origin->physical_block = bdev_physical_block_size(table->real->bdev);
+	}
+	mutex_unlock(&registry_mutex);
+	return r;
+}
+
+static void origin_resume(struct dm_target *ti)
+{
+	struct origin_table *table = ti->private;
+
+	origin_run(table->origin);
+}
+
+static void origin_postsuspend(struct dm_target *ti)
+{
+	struct origin_table *table = ti->private;
+
+	origin_pause(table->origin);
+}
+
+static void origin_status(struct dm_target *ti, status_type_t type,
+			  unsigned int status_flags, char *result, unsigned int maxlen)
+{
+	struct origin_table *table = ti->private;
+	struct origin *origin = table->origin;
+	const char *state = "idle", *store = "-";
+	struct member *member;
+	unsigned int sz = 0;
+
+	switch (type) {
+	case STATUSTYPE_INFO:
+		rcu_read_lock();
+		member = rcu_dereference(origin->member);
+		if (member) {
+			store = member->snapshot->name;
+			if (snapshot_given_up(member->snapshot))
+				state = "invalid";
+			else if (snapshot_active(member->snapshot))
+				state = "held";
+			else
+				state = "added";
+		}
+		DMEMIT("%s %s %lld %lld %lld %llu", state, store,
+		       atomic64_read(&origin->nr_copies),
+		       atomic64_read(&origin->nr_preserved),
+		       atomic64_read(&origin->nr_held), origin->nr_cuts);
+		rcu_read_unlock();
+		break;
+	case STATUSTYPE_TABLE:
+		DMEMIT("%s%s", table->real->name, table->has_feature_count ? " 0" : "");
+		break;
+	case STATUSTYPE_IMA:
+		DMEMIT_TARGET_NAME_VERSION(ti->type);
+		DMEMIT(",real_device=%s;", table->real->name);
+		break;
+	}
+}
+
+static int origin_iterate_devices(struct dm_target *ti,
+				  iterate_devices_callout_fn fn, void *data)
+{
+	struct origin_table *table = ti->private;
+
+	return fn(ti, table->real, 0, ti->len, data);
+}
+
+struct target_type origin_target = {
+	.name = "diffsnap-origin",
+	.version = { 1, 0, 0 },
+	.features = DM_TARGET_SINGLETON | DM_TARGET_NOWAIT,
+	.module = THIS_MODULE,
+	.ctr = origin_ctr,
+	.dtr = origin_dtr,
+	.map = origin_map,
+	.end_io = origin_end_io,
+	.preresume = origin_preresume,
+	.resume = origin_resume,
+	.postsuspend = origin_postsuspend,
+	.status = origin_status,
+	.iterate_devices = origin_iterate_devices,
+};
