@@ -57,6 +57,8 @@ What to leave out:
 What may happen:
   --may-be-invalid        the snapshot may fail; then all its reads must
   --expect-invalid        it must, in each round
+  --expect-status TEXT    part of the store's status when the load has ended
+  --max-write S           a write to an origin may take so long
   --image-no-space        an image's writer may be told ENOSPC
   --origin-errors         an origin's writer may be told EIO
   --first-cut-fails ERRNO the first cut of each round must fail like this
@@ -189,6 +191,8 @@ Options parse(int argc, char **argv) {
       {"no-nowait", {false, [&](Value) { run.nowait = false; }}},
       {"may-be-invalid", {false, [&](Value) { run.invalid = Invalid::may; }}},
       {"expect-invalid", {false, [&](Value) { run.invalid = Invalid::must; }}},
+      {"expect-status", {true, [&](Value v) { run.status = v; }}},
+      {"max-write", {true, [&](Value v) { run.max_write = real_number(v); }}},
       {"image-no-space", {false, [&](Value) { run.image_no_space = true; }}},
       {"origin-errors", {false, [&](Value) { run.origin_errors = true; }}},
       {"first-cut-fails", {true, [&](Value v) { run.first_cut_error = errno_of(v); }}},

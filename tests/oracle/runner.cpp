@@ -1120,14 +1120,17 @@ void Runner::round() {
     fail("the snapshot became invalid: " + status.text);
   if (status.valid && options_.invalid == Invalid::must)
     fail("the snapshot should have become invalid: " + status.text);
+  if (status.text.find(options_.status) == std::string::npos)
+    fail("the snapshot's status should have '" + options_.status + "': " + status.text);
   for (std::size_t i = 0; i < targets_.size(); i++)
     if (status.valid && targets_[i]->invalid_since != time_never)
       fail("reads of image " + std::to_string(i) + " fail, but the snapshot is " + status.text);
   for (std::size_t i = 0; i < targets_.size(); i++) {
     const OriginCounters now = backend_.counters(i);
 
-    report_.copies += now.copies - before[i].copies;
-    report_.held += now.held - before[i].held;
+    // They begin anew when a test put another table in between.
+    report_.copies += now.copies - std::min(now.copies, before[i].copies);
+    report_.held += now.held - std::min(now.held, before[i].held);
   }
   if (options_.verbose)
     std::fprintf(stderr, "oracle: round %llu: %s\n", static_cast<unsigned long long>(report_.rounds + 1),
@@ -1148,6 +1151,8 @@ void Runner::round() {
   stop(stop_writers_, writer_threads_);
   for (std::size_t i = 0; i < targets_.size() && !failed_; i++)
     check_origin_all(i);
+  if (options_.max_write > 0 && static_cast<double>(max_write_us_.get()) > options_.max_write * 1e6)
+    fail("a write to an origin took " + std::to_string(max_write_us_.get()) + " us");
   report_.rounds++;
 }
 

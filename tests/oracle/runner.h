@@ -36,6 +36,8 @@ struct RunOptions {
   bool nowait = true;
   bool image_no_space = false;  // ENOSPC to an image's writer is no failure
   bool origin_errors = false;   // EIO to an origin's writer is no failure
+  std::string status;           // must be part of the status in the end
+  double max_write = 0;         // seconds that a write to an origin may take; 0: request_limit
   Invalid invalid = Invalid::never;
   int first_cut_error = 0;     // the first cut of each round must fail so
   std::string before_cut;      // commands
