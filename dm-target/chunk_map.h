@@ -64,6 +64,9 @@ enum settled {
 	SETTLED_UNSURE,		/* some, or an update was under way: take the lock */
 };
 
+/* Bytes of the largest node: every chunk of the region an extent of its own. */
+#define MAP_NODE_MAX	8192
+
 /*
  * Memory for one region's node, allocated by a caller that may do so, for the
  * use of chunk_map_set(), which may not.
