@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/** @file A device-mapper that exists in memory only: it records what it is asked to do and can fail at any
+ * call. */
+#ifndef DIFFSNAP_TESTS_FAKE_DEVICE_MAPPER_H
+#define DIFFSNAP_TESTS_FAKE_DEVICE_MAPPER_H
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "dm/device_mapper.h"
+
+namespace diffsnap::test {
+
+/** What happened, in order: the fakes of one test share it. */
+using Log = std::vector<std::string>;
+
+/**
+ * Counts changing calls and lets one of them fail. The fakes of one test share it, so that a test can walk
+ * through all steps: fail the first call, the second, and so on until nothing fails any more.
+ */
+class FaultPlan {
+ public:
+  void fail_at(int call, int error_number) {
+    left_ = call;
+    error_ = error_number;
+    triggered_ = false;
+  }
+  /** @return 0, or the errno value to fail with. */
+  int next() noexcept {
+    if (left_ > 0 && --left_ == 0) {
+      triggered_ = true;
+      return error_;
+    }
+    return 0;
+  }
+  [[nodiscard]] bool triggered() const noexcept { return triggered_; }
+
+ private:
+  int left_ = 0;
+  int error_ = 0;
+  bool triggered_ = false;
+};
+
+class FakeDeviceMapper final : public dm::DeviceMapper {
+ public:
+  struct Device {
+    dm::DeviceInfo info;
+    dm::Table live;
+    dm::Table inactive;
+    dm::UdevFlags udev;
+    /** Of a store: what it was told. */
+    std::vector<DeviceId> members;
+    std::string store_state = "new";
+    /** Of an origin: the store that it belongs to. */
+    DeviceId store;
+    std::string origin_state = "idle";
+  };
+
+  explicit FakeDeviceMapper(Log &log, FaultPlan &faults) : log_(log), faults_(faults) {}
+  ~FakeDeviceMapper() override;
+
+  // For tests to arrange and to look at.
+  DeviceId add_device(const std::string &name, const std::string &uuid, const dm::Table &table,
+                      int open_count = 0);
+  [[nodiscard]] Device &device(const std::string &name);
+  [[nodiscard]] bool exists(const std::string &name) const { return devices_.count(name) != 0; }
+  [[nodiscard]] std::set<std::string> names() const;
+  [[nodiscard]] bool any_suspended() const;
+  [[nodiscard]] bool any_inactive() const;
+  /** A failing resume leaves the device suspended, as a failed swap in the kernel may. */
+  bool failed_resume_suspends = false;
+
+  dm::Version driver_version() override { return {4, 47, 0}; }
+  std::vector<dm::TargetVersion> targets() override;
+  std::vector<dm::DeviceInfo> list() override;
+  std::optional<dm::DeviceInfo> info(const std::string &name) override;
+  std::optional<dm::DeviceInfo> info(DeviceId id) override;
+  dm::Table table(const std::string &name, dm::WhichTable which, bool secure) override;
+  dm::Table status(const std::string &name) override;
+  std::vector<DeviceId> deps(const std::string &name) override;
+  DeviceId create(const dm::CreateRequest &request, dm::UdevCookie &cookie) override;
+  void load(const std::string &name, const dm::Table &table, bool read_only, bool secure) override;
+  void clear(const std::string &name) override;
+  void suspend(const std::string &name, dm::SuspendFlags flags) override;
+  void resume(const std::string &name, dm::UdevCookie &cookie, dm::UdevFlags udev,
+              dm::SuspendFlags flags) override;
+  void remove(const std::string &name, dm::UdevCookie &cookie, dm::RemoveFlags flags) override;
+  std::string message(const std::string &name, const std::string &text) override;
+  std::unique_ptr<dm::PreparedMessage> prepare_message(const std::string &name,
+                                                       const std::string &text) override;
+  std::unique_ptr<dm::UdevCookie> make_cookie() override;
+  std::optional<std::uint32_t> wait_event(const std::string &name, std::uint32_t known,
+                                          std::optional<std::chrono::milliseconds> timeout) override;
+
+  /** The message itself, for the prepared one. @return 0 or an errno value. */
+  int deliver(const std::string &name, const std::string &text) noexcept;
+
+ private:
+  /** Records a changing call, and throws if it is this one's turn to fail. */
+  void act(const std::string &what);
+  [[nodiscard]] bool used_by_another(const Device &device) const;
+  [[nodiscard]] Device *find(DeviceId id);
+  void free_members(Device &store);
+
+  Log &log_;
+  FaultPlan &faults_;
+  std::map<std::string, Device> devices_;
+  unsigned next_minor_ = 0;
+};
+
+}  // namespace diffsnap::test
+
+#endif

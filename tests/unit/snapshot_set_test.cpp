@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "core/snapshot_set.h"
+
+#include <cerrno>
+
+#include "catch.h"
+#include "core/naming.h"
+#include "errors.h"
+#include "fake_system.h"
+
+namespace diffsnap {
+namespace {
+
+using test::errno_of;
+using test::Log;
+
+constexpr DeviceId vdb{252, 16};
+constexpr DeviceId vdc{252, 32};
+constexpr DeviceId vdd{252, 48};
+
+struct Set : test::FakeSystem {
+  DeviceId root;
+  DeviceId home;
+  CreateOptions options;
+
+  Set() {
+    devices.add(vdb, "vdb", 1 << 20);
+    devices.add(vdc, "vdc", 1 << 20);
+    devices.add(vdd, "vdd", 1 << 20);
+    root = dm.add_device("vg-root", "LVM-1", {dm::OriginTable{8192, vdb}.line()}, 1);
+    home = dm.add_device("vg-home", "LVM-2", {dm::OriginTable{16384, vdc}.line()}, 1);
+    options.name = "s";
+    options.origins = {root, home};
+    options.store = StorePlan{{{vdd, 0, 65536, false}}};
+  }
+  CreateResult create() { return create_snapshot(env, options, &freezer, &critical); }
+  int remove(RemoveOptions remove_options = {}) {
+    return errno_of([&] {
+      remove_snapshot(env, "s", remove_options);
+      return 0;
+    });
+  }
+  [[nodiscard]] bool origins_are_free() {
+    return dm.device("vg-root").origin_state == "idle" && dm.device("vg-home").origin_state == "idle";
+  }
+};
+
+const std::set<std::string> only_origins{"vg-home", "vg-root"};
+
+TEST_CASE_METHOD(Set, "a snapshot is made in the documented order", "[snapshot]") {
+  options.cut_limit = std::chrono::milliseconds{500};
+  const auto result = create();
+  CHECK(actions() == Log{"create diffsnap--data-s", "create diffsnap-s", "message diffsnap-s add 254:0",
+                         "message diffsnap-s add 254:1", "prepare", "write out", "enter", "freeze",
+                         "message diffsnap-s cut 500", "thaw", "leave", "create diffsnap-s-vg--root",
+                         "create diffsnap-s-vg--home"});
+  CHECK(result.images == std::vector<std::string>{"/dev/diffsnap/s/vg-root", "/dev/diffsnap/s/vg-home"});
+  CHECK(result.frozen == std::chrono::milliseconds{2});
+  CHECK(result.closed == std::chrono::nanoseconds{1500});
+
+  const auto &store = dm.device("diffsnap-s");
+  CHECK(store.info.uuid == "DIFFSNAP-store-" + result.id);
+  const auto &data = dm.device("diffsnap--data-s");
+  CHECK(data.info.uuid == "DIFFSNAP-data-" + result.id);
+  CHECK(data.live == dm::Table{dm::LinearTable{0, 65536, vdd, 0}.line()});
+  CHECK(store.live[0].to_string() == "0 65536 diffsnap-store " + data.info.id.to_string() + " 8");
+  const auto &image = dm.device("diffsnap-s-vg--home");
+  CHECK(image.info.uuid == "DIFFSNAP-image-" + result.id + "-1");
+  CHECK(image.live[0].to_string() == "0 16384 diffsnap-image " + store.info.id.to_string() + " 254:1");
+  CHECK(image.udev.low_priority);
+  CHECK(image.udev.disable_disk_rules);
+}
+
+TEST_CASE_METHOD(Set, "nothing is made between the freeze and the thaw", "[snapshot]") {
+  create();
+  const auto freeze = std::find(log.begin(), log.end(), "freeze");
+  CHECK(std::vector<std::string>(freeze, freeze + 3) == Log{"freeze", "message diffsnap-s cut", "thaw"});
+}
+
+TEST_CASE_METHOD(Set, "a snapshot that fails leaves nothing behind, at whichever step", "[snapshot]") {
+  int failures = 0;
+  for (int call = 1;; ++call) {
+    CAPTURE(call);
+    faults.fail_at(call, EIO);
+    const int error = errno_of([&] { return create(); });
+    if (!faults.triggered()) {
+      CHECK(error == 0);
+      break;
+    }
+    ++failures;
+    CHECK(error == EIO);
+    CHECK(dm.names() == only_origins);
+    CHECK(origins_are_free());
+    CHECK_FALSE(freezer.frozen());
+    CHECK_FALSE(critical.entered());
+    CHECK_FALSE(dm.any_suspended());
+    CHECK_FALSE(dm.any_inactive());
+  }
+  // Two devices, two members, prepare, write out, enter, freeze, cut, thaw, two images.
+  CHECK(failures == 12);
+}
+
+TEST_CASE_METHOD(Set, "file systems need not be frozen", "[snapshot]") {
+  create_snapshot(env, options, nullptr, nullptr);
+  CHECK(std::find(log.begin(), log.end(), "freeze") == log.end());
+  CHECK(std::find(log.begin(), log.end(), "enter") == log.end());
+  CHECK(dm.device("diffsnap-s").store_state == "active");
+}
+
+TEST_CASE_METHOD(Set, "the store's table has what was asked for", "[snapshot]") {
+  options.chunk = 16;
+  options.low_water = 1024;
+  options.buffer = 8192;
+  options.on_full = dm::OnFull{std::chrono::milliseconds{100}};
+  create();
+  const auto table = dm::StoreTable::parse(dm.device("diffsnap-s").live[0]);
+  REQUIRE(table);
+  CHECK(table->chunk == 16);
+  CHECK(table->low_water == 1024);
+  CHECK(table->buffer == 8192);
+  CHECK(table->on_full->wait == std::chrono::milliseconds{100});
+  CHECK_FALSE(table->store_timeout);
+}
+
+TEST_CASE_METHOD(Set, "what cannot become a snapshot is refused before anything is done", "[snapshot]") {
+  int expected = EINVAL;
+  SECTION("a bad name") {
+    options.name = "a/b";
+  }
+  SECTION("no origin") {
+    options.origins.clear();
+  }
+  SECTION("a bad chunk") {
+    options.chunk = 12;
+  }
+  SECTION("a chunk below the physical block") {
+    devices.add(root, "dm-0", 8192).physical_block = 8192;
+  }
+  SECTION("an origin twice") {
+    options.origins.push_back(root);
+    expected = EEXIST;
+  }
+  SECTION("a device that is no origin") {
+    options.origins.push_back(vdd);
+    expected = ENODEV;
+  }
+  SECTION("no store") {
+    options.store.ranges.clear();
+    expected = ENOSPC;
+  }
+  SECTION("a store on an origin") {
+    options.store.ranges = {{root, 0, 4096, false}};
+    expected = EDEADLK;
+  }
+  SECTION("an origin that is held") {
+    dm.device("vg-home").origin_state = "held";
+    expected = EBUSY;
+  }
+  SECTION("a name that is taken") {
+    dm.add_device("diffsnap--data-s", "", {});
+    expected = EEXIST;
+  }
+  CHECK(errno_of([&] { return create(); }) == expected);
+  CHECK(actions().empty());
+}
+
+TEST_CASE_METHOD(Set, "a dry run tells the paths and changes nothing", "[snapshot]") {
+  options.dry_run = true;
+  CHECK(create().images.size() == 2);
+  CHECK(actions().empty());
+}
+
+TEST_CASE_METHOD(Set, "the kernel's reasons are translated", "[snapshot]") {
+  faults.fail_at(3, EBUSY);
+  CHECK(test::message_of([&] { return create(); }) ==
+        "cannot add origin \"vg-root\": another snapshot holds it");
+  faults.fail_at(9, ETIMEDOUT);
+  CHECK(test::message_of([&] { return create(); }) ==
+        "cannot create snapshot \"s\": an origin's writes in flight did not end within the limit");
+}
+
+TEST_CASE_METHOD(Set, "the inventory shows what there is", "[inventory]") {
+  const auto result = create();
+  const Inventory inventory = read_inventory(dm);
+  REQUIRE(inventory.snapshots.size() == 1);
+  const SnapshotInfo &snapshot = inventory.snapshots[0];
+  CHECK(snapshot.name == "s");
+  CHECK(snapshot.id == result.id);
+  CHECK(snapshot.created);
+  CHECK(snapshot.state() == "active");
+  CHECK_FALSE(snapshot.reason());
+  CHECK(snapshot.origin_names == std::vector<std::string>{"vg-root", "vg-home"});
+  REQUIRE(snapshot.data);
+  CHECK(snapshot.ranges.size() == 1);
+  REQUIRE(snapshot.images.size() == 2);
+  CHECK(snapshot.images[0].origin_name == "vg-root");
+  CHECK(snapshot.images[1].path == "/dev/diffsnap/s/vg-home");
+  CHECK(inventory.find_image("s", "vg-home") == &snapshot.images[1]);
+  REQUIRE(inventory.find_origin("vg-root") != nullptr);
+  CHECK(inventory.find_origin("vg-root")->snapshot == "s");
+  CHECK(inventory.find_origin(home)->state() == "held");
+  CHECK(inventory.leftovers.empty());
+  CHECK(errno_of([&] { return get_snapshot(dm, "t", "extend"); }) == ENOENT);
+}
+
+TEST_CASE_METHOD(Set, "a snapshot is removed in reverse", "[snapshot]") {
+  create();
+  log.clear();
+  CHECK(remove() == 0);
+  CHECK(actions() == Log{"remove diffsnap-s-vg--root", "remove diffsnap-s-vg--home",
+                         "message diffsnap-s drop", "remove diffsnap-s", "remove diffsnap--data-s"});
+  CHECK(dm.names() == only_origins);
+  CHECK(origins_are_free());
+  CHECK(remove() == ENOENT);
+}
+
+TEST_CASE_METHOD(Set, "an image in use keeps the snapshot, unless forced", "[snapshot]") {
+  create();
+  dm.device("diffsnap-s-vg--home").info.open_count = 1;
+  log.clear();
+  CHECK(remove() == EBUSY);
+  CHECK(actions().empty());
+
+  RemoveOptions force;
+  force.force = true;
+  CHECK(remove(force) == 0);
+  CHECK(dm.names() == std::set<std::string>{"diffsnap-s-vg--home", "vg-home", "vg-root"});
+  const auto &image = dm.device("diffsnap-s-vg--home");
+  CHECK(image.live[0].target == "error");
+  CHECK(image.info.deferred_remove);
+  CHECK(origins_are_free());
+}
+
+TEST_CASE_METHOD(Set, "removing goes on after an error, and can be repeated", "[snapshot]") {
+  create();
+  // Two images, then the drop.
+  faults.fail_at(3, EIO);
+  CHECK(remove() == EIO);
+  CHECK(dm.names() == only_origins);
+  CHECK(origins_are_free());
+}
+
+TEST_CASE_METHOD(Set, "what is left of an unfinished snapshot is removed by its name", "[snapshot]") {
+  const std::string id = new_id();
+  SECTION("the data device alone") {
+    dm.add_device("diffsnap--data-s", DeviceUuid{DeviceKind::data, id, 0}.to_string(),
+                  {dm::LinearTable{0, 80, vdd, 0}.line()});
+  }
+  SECTION("a store without a table") {
+    dm.add_device("diffsnap--data-s", DeviceUuid{DeviceKind::data, id, 0}.to_string(),
+                  {dm::LinearTable{0, 80, vdd, 0}.line()});
+    dm.add_device("diffsnap-s", DeviceUuid{DeviceKind::store, id, 0}.to_string(), {});
+  }
+  SECTION("an image without a table") {
+    create();
+    const std::string made = get_snapshot(dm, "s", "x").id;
+    dm.add_device("diffsnap-s-vg--third", DeviceUuid{DeviceKind::image, made, 2}.to_string(), {});
+  }
+  // Another one's is none of its business.
+  dm.add_device("diffsnap--data-t", DeviceUuid{DeviceKind::data, new_id(), 0}.to_string(), {});
+  CHECK(remove() == 0);
+  CHECK(dm.names() == std::set<std::string>{"diffsnap--data-t", "vg-home", "vg-root"});
+}
+
+TEST_CASE_METHOD(Set, "a store grows from below", "[snapshot]") {
+  create();
+  log.clear();
+  CHECK(extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096, false}}}) == 69632);
+  CHECK(actions() ==
+        Log{"load diffsnap--data-s", "resume diffsnap--data-s", "load diffsnap-s", "resume diffsnap-s"});
+  CHECK(dm.device("diffsnap--data-s").live.size() == 2);
+  CHECK(dm.device("diffsnap--data-s").live[1].to_string() == "65536 4096 linear 252:48 131072");
+  CHECK(dm.device("diffsnap-s").live[0].length == 69632);
+}
+
+TEST_CASE_METHOD(Set, "a store that cannot grow stays as it was", "[snapshot]") {
+  create();
+  const auto data = dm.device("diffsnap--data-s").live;
+  const auto store = dm.device("diffsnap-s").live;
+  dm.failed_resume_suspends = GENERATE(false, true);
+  for (const int call : {1, 2, 3, 4}) {
+    CAPTURE(call);
+    faults.fail_at(call, ENOMEM);
+    CHECK(errno_of([&] {
+            return extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096, false}}});
+          }) == ENOMEM);
+    CHECK(dm.device("diffsnap--data-s").live == data);
+    CHECK(dm.device("diffsnap-s").live == store);
+    CHECK_FALSE(dm.any_suspended());
+    CHECK_FALSE(dm.any_inactive());
+  }
+}
+
+TEST_CASE_METHOD(Set, "a snapshot that was given up is not extended", "[snapshot]") {
+  create();
+  dm.device("diffsnap-s").store_state = "overflow";
+  CHECK(errno_of([&] {
+          return extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096, false}}});
+        }) == EINVAL);
+}
+
+TEST_CASE_METHOD(Set, "ranges are released in whole chunks", "[snapshot]") {
+  create();
+  const Inventory inventory = read_inventory(dm);
+  const ImageInfo &image = *inventory.find_image("s", "vg-root");
+  release_ranges(env, image, {{0, 4096}, {100, 8192}, {4097, 4000}, {8192 * 512 - 4096, 4096}});
+  REQUIRE(devices.discarded.size() == 3);
+  CHECK(devices.discarded[1].offset == 4096);
+  CHECK(devices.discarded[1].length == 4096);
+  CHECK(errno_of([&] {
+          release_ranges(env, image, {{8192 * 512, 4096}});
+          return 0;
+        }) == EINVAL);
+}
+
+TEST_CASE_METHOD(Set, "an event is one that the caller has not seen", "[snapshot]") {
+  create();
+  CHECK_FALSE(wait_for_event(env, "s", std::nullopt, std::chrono::milliseconds{1}));
+  dm.device("diffsnap-s").info.event_number = 3;
+  const auto event = wait_for_event(env, "s", 2, std::nullopt);
+  REQUIRE(event);
+  CHECK(event->number == 3);
+  CHECK(event->snapshot.name == "s");
+}
+
+}  // namespace
+}  // namespace diffsnap

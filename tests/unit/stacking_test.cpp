@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "core/stacking.h"
+
+#include <cerrno>
+
+#include "catch.h"
+#include "core/naming.h"
+#include "errors.h"
+#include "fake_system.h"
+
+namespace diffsnap {
+namespace {
+
+using test::errno_of;
+using test::Log;
+
+constexpr DeviceId vdb{252, 16};
+constexpr const char *lv_uuid = "LVM-abcdef";
+
+struct Stack : test::FakeSystem {
+  dm::Table lv_table{dm::LinearTable{0, 8192, vdb, 2048}.line()};
+  DeviceId lv;
+
+  Stack() {
+    devices.add(vdb, "vdb", 1 << 20);
+    lv = dm.add_device("vg-root", lv_uuid, lv_table, 1);
+  }
+};
+
+TEST_CASE_METHOD(Stack, "a dm device in use is stacked on live", "[stacking]") {
+  const auto result = attach(env, lv);
+  CHECK(result.live);
+  CHECK(result.name == "vg-root");
+  CHECK(result.origin == lv);
+  CHECK(actions() == Log{"create vg-root-diffsnap", "load vg-root", "resume vg-root"});
+  // The cookie is there before the device is suspended.
+  CHECK(*(log.end() - 3) == "cookie");
+
+  const auto &top = dm.device("vg-root");
+  CHECK(top.info.uuid == lv_uuid);
+  const auto &real = dm.device("vg-root-diffsnap");
+  CHECK(real.live == lv_table);
+  CHECK(real.udev.disable_disk_rules);
+  CHECK(real.udev.disable_other_rules);
+  CHECK(DeviceUuid::parse(real.info.uuid)->kind == DeviceKind::real);
+  REQUIRE(top.live.size() == 1);
+  CHECK(dm::OriginTable::parse(top.live[0]) == dm::OriginTable{8192, real.info.id});
+}
+
+TEST_CASE_METHOD(Stack, "an attach that fails leaves nothing behind, at whichever step", "[stacking]") {
+  dm.failed_resume_suspends = GENERATE(false, true);
+  int failures = 0;
+  for (int call = 1;; ++call) {
+    CAPTURE(call);
+    faults.fail_at(call, EIO);
+    const int error = errno_of([&] { return attach(env, lv); });
+    if (!faults.triggered()) {
+      CHECK(error == 0);
+      break;
+    }
+    ++failures;
+    CHECK(error == EIO);
+    CHECK(dm.names() == std::set<std::string>{"vg-root"});
+    CHECK(dm.device("vg-root").live == lv_table);
+    CHECK_FALSE(dm.any_suspended());
+    CHECK_FALSE(dm.any_inactive());
+  }
+  CHECK(failures == 3);
+}
+
+TEST_CASE_METHOD(Stack, "a detach gives the device its table back", "[stacking]") {
+  attach(env, lv);
+  log.clear();
+  detach(env, lv);
+  CHECK(actions() == Log{"load vg-root", "resume vg-root", "remove vg-root-diffsnap"});
+  CHECK(dm.names() == std::set<std::string>{"vg-root"});
+  CHECK(dm.device("vg-root").live == lv_table);
+}
+
+TEST_CASE_METHOD(Stack, "a detach that fails leaves the device working", "[stacking]") {
+  attach(env, lv);
+  dm.failed_resume_suspends = GENERATE(false, true);
+  const auto attached = dm.device("vg-root").live;
+  for (const int call : {1, 2}) {
+    CAPTURE(call);
+    faults.fail_at(call, EIO);
+    CHECK(errno_of([&] {
+            detach(env, lv);
+            return 0;
+          }) == EIO);
+    CHECK(dm.device("vg-root").live == attached);
+    CHECK_FALSE(dm.any_suspended());
+    CHECK_FALSE(dm.any_inactive());
+  }
+}
+
+TEST_CASE_METHOD(Stack, "a real device that was left over is replaced", "[stacking]") {
+  const std::string uuid = DeviceUuid{DeviceKind::real, new_id(), 0}.to_string();
+  dm.add_device("vg-root-diffsnap", uuid, lv_table);
+  SECTION("by an attach") {
+    attach(env, lv);
+    CHECK(dm.device("vg-root-diffsnap").info.uuid != uuid);
+  }
+  SECTION("or removed") {
+    CHECK(remove_stale_real_devices(env) == std::vector<std::string>{"vg-root-diffsnap"});
+    CHECK_FALSE(dm.exists("vg-root-diffsnap"));
+  }
+  SECTION("unless somebody has it open") {
+    dm.device("vg-root-diffsnap").info.open_count = 1;
+    CHECK(errno_of([&] { return attach(env, lv); }) == EEXIST);
+    CHECK(remove_stale_real_devices(env).empty());
+  }
+}
+
+TEST_CASE_METHOD(Stack, "a key is read into locked memory only", "[stacking]") {
+  const dm::Table crypt{{0, 8192, "crypt", "aes-xts-plain64 5ec4e7 0 252:16 4096"}};
+  const DeviceId luks = dm.add_device("luks", "CRYPT-LUKS2-x", crypt, 1);
+  attach(env, luks);
+  CHECK(actions() == Log{"lock memory", "read key of luks", "create luks-diffsnap", "unlock memory",
+                         "load luks", "resume luks"});
+  CHECK(dm.device("luks-diffsnap").live == crypt);
+  log.clear();
+  detach(env, luks);
+  CHECK(dm.device("luks").live == crypt);
+  CHECK(memory.depth() == 0);
+}
+
+TEST_CASE_METHOD(Stack, "a key in a keyring is explained", "[stacking]") {
+  const DeviceId luks =
+      dm.add_device("luks", "CRYPT-LUKS2-x",
+                    {{0, 8192, "crypt", "aes-xts-plain64 :64:logon:cryptsetup:x-d0 0 252:16 4096"}}, 1);
+  faults.fail_at(1, ENOKEY);
+  const auto error = test::error_of([&] { return attach(env, luks); });
+  REQUIRE(error);
+  CHECK(error->hint().find("--disable-keyring") != std::string::npos);
+}
+
+TEST_CASE_METHOD(Stack, "what cannot be stacked on is refused before anything is done", "[stacking]") {
+  int expected = 0;
+  SECTION("multipath") {
+    dm.device("vg-root").live = {{0, 8192, "multipath", "0 0 1 1 round-robin 0 1 1 252:16 1000"}};
+    expected = EOPNOTSUPP;
+  }
+  SECTION("raid") {
+    dm.device("vg-root").live = {{0, 8192, "raid", "raid1 3 0 region_size 1024 2 252:1 252:2 252:3 252:4"}};
+    expected = EOPNOTSUPP;
+  }
+  SECTION("suspended") {
+    dm.device("vg-root").info.suspended = true;
+    expected = EBUSY;
+  }
+  SECTION("about to change") {
+    dm.device("vg-root").info.inactive_table = true;
+    expected = EBUSY;
+  }
+  SECTION("zoned") {
+    devices.add(lv, "dm-0", 8192).zoned = true;
+    expected = EOPNOTSUPP;
+  }
+  SECTION("direct access") {
+    devices.add(lv, "dm-0", 8192).dax = true;
+    expected = EOPNOTSUPP;
+  }
+  SECTION("ours") {
+    dm.device("vg-root").info.uuid = DeviceUuid{DeviceKind::data, new_id(), 0}.to_string();
+    expected = EINVAL;
+  }
+  CHECK_FALSE(can_attach_live(env, lv));
+  CHECK(errno_of([&] { return attach(env, lv); }) == expected);
+  CHECK(actions().empty());
+}
+
+TEST_CASE_METHOD(Stack, "a device is attached once", "[stacking]") {
+  CHECK(can_attach_live(env, lv));
+  attach(env, lv);
+  CHECK_FALSE(can_attach_live(env, lv));
+  CHECK(errno_of([&] { return attach(env, lv); }) == EEXIST);
+  CHECK(errno_of([&] { return attach(env, dm.device("vg-root-diffsnap").info.id); }) == EEXIST);
+}
+
+TEST_CASE_METHOD(Stack, "a dry run changes nothing", "[stacking]") {
+  AttachOptions options;
+  options.dry_run = true;
+  CHECK(attach(env, lv, options).name == "vg-root");
+  CHECK(attach(env, vdb, options).name == "vdb");
+  CHECK(actions().empty());
+}
+
+TEST_CASE_METHOD(Stack, "a plain device gets a name", "[stacking]") {
+  SECTION("its own") {
+    CHECK(attach(env, vdb).name == "vdb");
+  }
+  SECTION("or a given one") {
+    AttachOptions options;
+    options.name = "data";
+    const auto result = attach(env, vdb, options);
+    CHECK(result.name == "data");
+    CHECK_FALSE(result.live);
+    CHECK(dm.device("data").live[0].to_string() == "0 1048576 diffsnap-origin 252:16");
+    CHECK(DeviceUuid::parse(dm.device("data").info.uuid)->kind == DeviceKind::origin);
+    // By either device.
+    detach(env, vdb);
+    CHECK_FALSE(dm.exists("data"));
+  }
+}
+
+TEST_CASE_METHOD(Stack, "a plain device must not be in use", "[stacking]") {
+  SECTION("mounted") {
+    devices.usages[vdb] = "mounted on /mnt";
+  }
+  SECTION("held") {
+    devices.known[vdb].holders = {lv};
+  }
+  SECTION("opened") {
+    devices.exclusive.insert(vdb);
+  }
+  CHECK(errno_of([&] { return attach(env, vdb); }) == EBUSY);
+  CHECK_FALSE(can_attach_live(env, vdb));
+  CHECK(actions().empty());
+}
+
+TEST_CASE_METHOD(Stack, "an origin that is held or used is not detached", "[stacking]") {
+  const auto detached = [&](DeviceId id) {
+    return errno_of([&] {
+      detach(env, id);
+      return 0;
+    });
+  };
+  CHECK(detached(lv) == ENODEV);
+  attach(env, lv);
+  attach(env, vdb);
+  dm.device("vg-root").origin_state = "held";
+  CHECK(detached(lv) == EBUSY);
+  dm.device("vdb").info.open_count = 1;
+  CHECK(detached(vdb) == EBUSY);
+  CHECK(dm.exists("vdb"));
+}
+
+}  // namespace
+}  // namespace diffsnap

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "core/store_plan.h"
+
+#include <cerrno>
+
+#include "catch.h"
+#include "core/naming.h"
+#include "errors.h"
+#include "fake_system.h"
+#include "sys/size.h"
+
+namespace diffsnap {
+namespace {
+
+using test::errno_of;
+
+constexpr DeviceId vdb{252, 16};
+constexpr DeviceId vdb1{252, 17};
+constexpr DeviceId vdc{252, 32};
+
+std::uint64_t bytes(std::string_view text) {
+  return sys::parse_size(text, 1);
+}
+
+struct Plan : test::FakeSystem {
+  Plan() {
+    devices.add(vdb, "vdb", 100000);
+    devices.add(vdc, "vdc", 50003);
+    auto &partition = devices.add(vdb1, "vdb1", 4096);
+    partition.partition = true;
+    partition.disk = vdb;
+  }
+  StorePlan plan(const std::vector<StoreRange> &ranges, const std::vector<StoreRange> &taken = {},
+                 StorePlanOptions options = {}) {
+    return plan_store(env, ranges, taken, options);
+  }
+};
+
+TEST_CASE("a store specification is a device, or a range of one", "[store]") {
+  const auto whole = parse_store_spec("/dev/vg/lv", bytes);
+  CHECK(whole.device == "/dev/vg/lv");
+  CHECK_FALSE(whole.offset);
+
+  const auto range = parse_store_spec("/dev/vdb:1048576+4k", bytes);
+  CHECK(range.device == "/dev/vdb");
+  CHECK(range.offset == 1048576);
+  CHECK(range.length == 4096);
+
+  // Colons belong to names as well.
+  CHECK(parse_store_spec("/dev/disk/by-path/pci-0000:00:1f.2-ata-1", bytes).device ==
+        "/dev/disk/by-path/pci-0000:00:1f.2-ata-1");
+  CHECK(parse_store_spec("8:16", bytes).device == "8:16");
+  CHECK(parse_store_spec("8:16:0+1M", bytes).device == "8:16");
+
+  CHECK_THROWS_AS(parse_store_spec("/dev/vdb:0+", bytes), SyntaxError);
+  CHECK_THROWS_AS(parse_store_spec("/dev/vdb:0+0", bytes), SyntaxError);
+  CHECK_THROWS_AS(parse_store_spec("/dev/vdb:0+4q", bytes), SyntaxError);
+  CHECK_THROWS_AS(parse_byte_range("4096", bytes), SyntaxError);
+  CHECK_THROWS_AS(parse_byte_range("+4096", bytes), SyntaxError);
+}
+
+TEST_CASE_METHOD(Plan, "ranges keep their order, neighbours are joined", "[store]") {
+  const auto made = plan({{vdc, 800, 800}, {vdb, 0, 800}, {vdb, 800, 800}, {vdb, 8000, 80}});
+  REQUIRE(made.ranges.size() == 3);
+  CHECK(made.ranges[0] == StoreRange{vdc, 800, 800});
+  CHECK(made.ranges[1] == StoreRange{vdb, 0, 1600});
+  CHECK(made.ranges[2] == StoreRange{vdb, 8000, 80});
+  CHECK(made.size() == 2480);
+
+  const auto table = made.table(16);
+  REQUIRE(table.size() == 3);
+  CHECK(table[0].to_string() == "16 800 linear 252:32 800");
+  CHECK(table[1].to_string() == "816 1600 linear 252:16 0");
+  CHECK(table[2].to_string() == "2416 80 linear 252:16 8000");
+}
+
+TEST_CASE_METHOD(Plan, "ranges are rounded inwards to chunks, and cut to a limit", "[store]") {
+  CHECK(plan({{vdc, 0, 50003}}).size() == 50000);
+  StorePlanOptions options;
+  options.chunk = 64;
+  CHECK(plan({{vdc, 0, 50003}}, {}, options).size() == 49984);
+  CHECK(errno_of([&] { return plan({{vdc, 0, 63}}, {}, options); }) == EINVAL);
+  options.limit = 1000;
+  const auto limited = plan({{vdc, 0, 640}, {vdb, 0, 640}, {vdb, 6400, 640}}, {}, options);
+  REQUIRE(limited.ranges.size() == 2);
+  CHECK(limited.size() == 960);
+  CHECK(limited.ranges[1] == StoreRange{vdb, 0, 320});
+}
+
+TEST_CASE_METHOD(Plan, "overlaps are refused", "[store]") {
+  CHECK(errno_of([&] { return plan({{vdb, 0, 800}, {vdb, 792, 8}}); }) == EINVAL);
+  CHECK(errno_of([&] { return plan({{vdb, 0, 800}, {vdb, 0, 800}}); }) == EINVAL);
+  CHECK(errno_of([&] { return plan({{vdb, 0, 800}}, {{vdb, 400, 8}}); }) == EBUSY);
+  CHECK(errno_of([&] { return plan({{vdb, 0, 800}}, {{vdb, 800, 8}}); }) == 0);
+}
+
+TEST_CASE_METHOD(Plan, "what does not fit the device is refused", "[store]") {
+  CHECK(errno_of([&] { return plan({{vdc, 0, 50004}}); }) == EINVAL);
+  CHECK(errno_of([&] { return plan({{vdc, ~Sectors{0} - 7, 16}}); }) == EINVAL);
+  devices.known[vdc].read_only = true;
+  CHECK(errno_of([&] { return plan({{vdc, 0, 800}}); }) == EROFS);
+  devices.known[vdc].read_only = false;
+  devices.known[vdc].zoned = true;
+  CHECK(errno_of([&] { return plan({{vdc, 0, 800}}); }) == EOPNOTSUPP);
+  devices.known[vdc].zoned = false;
+  devices.known[vdc].logical_block = 4096;
+  CHECK(errno_of([&] { return plan({{vdc, 4, 800}}); }) == EINVAL);
+  CHECK(errno_of([&] { return plan({}); }) == ENOSPC);
+}
+
+TEST_CASE_METHOD(Plan, "devices that hold or do something are refused, unless forced", "[store]") {
+  StorePlanOptions force;
+  force.force = true;
+  SECTION("mounted") {
+    devices.usages[vdc] = "mounted on /mnt";
+  }
+  SECTION("opened") {
+    devices.exclusive.insert(vdc);
+  }
+  SECTION("below another device") {
+    devices.known[vdc].holders = {vdb};
+  }
+  SECTION("partitioned") {
+    devices.known[vdc].partitioned = true;
+  }
+  SECTION("a file system") {
+    devices.signatures[vdc] = "ext4";
+  }
+  CHECK(errno_of([&] { return plan({{vdc, 0, 800}}); }) != 0);
+  CHECK(errno_of([&] { return plan({{vdc, 0, 800}}, {}, force); }) == 0);
+  CHECK(errno_of([&] { return plan({{vdc, 0, 800, true}}); }) == 0);
+}
+
+TEST_CASE_METHOD(Plan, "a store never lies on an origin, nor under one", "[store]") {
+  StorePlanOptions force;
+  force.force = true;
+  const DeviceId origin = dm.add_device("origin", "", {dm::OriginTable{4096, vdb1}.line()});
+  const DeviceId lv = dm.add_device("lv", "", {dm::LinearTable{0, 4096, origin, 0}.line()});
+  devices.add(lv, "dm-1", 4096).slaves = {origin};
+
+  // The origin itself, what lies on it, and a loop device over a file of its file system.
+  CHECK(errno_of([&] { return plan({{origin, 0, 800}}, {}, force); }) == EDEADLK);
+  CHECK(errno_of([&] { return plan({{lv, 0, 800}}, {}, force); }) == EDEADLK);
+  CHECK(errno_of([&] { return plan({{lv, 0, 800, true}}, {}, force); }) == EDEADLK);
+  const DeviceId loop{7, 0};
+  devices.add(loop, "loop0", 4096).loop_file = "/mnt/store";
+  CHECK(errno_of([&] { return plan({{loop, 0, 800}}, {}, force); }) == 0);
+  devices.file_devices["/mnt/store"] = lv;
+  CHECK(errno_of([&] { return plan({{loop, 0, 800}}, {}, force); }) == EDEADLK);
+
+  // Its real device, and the disk that this is a partition of.
+  CHECK(errno_of([&] { return plan({{vdb1, 0, 800}}, {}, force); }) == EBUSY);
+  CHECK(errno_of([&] { return plan({{vdb, 0, 800}}, {}, force); }) == EBUSY);
+  // A file's blocks there are known to be nobody else's.
+  CHECK(errno_of([&] { return plan({{vdb1, 0, 800, true}}); }) == 0);
+  CHECK(errno_of([&] { return plan({{vdc, 0, 800}}); }) == 0);
+
+  CHECK(errno_of([&] {
+          check_store_origins(env, StorePlan{{{lv, 0, 800, false}}});
+          return 0;
+        }) == EDEADLK);
+}
+
+TEST_CASE_METHOD(Plan, "the ranges of all stores are known, of unfinished ones too", "[store]") {
+  const std::string id = new_id();
+  dm.add_device(data_name("s"), DeviceUuid{DeviceKind::data, id, 0}.to_string(),
+                {dm::LinearTable{0, 80, vdb, 8}.line(), dm::LinearTable{80, 800, vdc, 0}.line()});
+  const auto taken = ranges_in_use(dm);
+  REQUIRE(taken.size() == 2);
+  CHECK(taken[0] == StoreRange{vdb, 8, 80});
+  CHECK(taken[1] == StoreRange{vdc, 0, 800});
+}
+
+}  // namespace
+}  // namespace diffsnap
