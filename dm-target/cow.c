@@ -320,8 +320,22 @@ static void find_need(struct member *member, u64 pos, u64 end, struct need *need
 	}
 }
 
-static bool all_settled(struct member *member, u64 pos, u64 end)
+/* The chunks that a bio touches; those behind the member's size are none. */
+static void bio_chunks(const struct member *member, struct bio *bio,
+		       u64 *first, u64 *end)
 {
+	unsigned int shift = member->snapshot->store.chunk_shift;
+
+	*first = bio->bi_iter.bi_sector >> shift;
+	*end = min(DIV_ROUND_UP_ULL(bio_end_sector(bio), 1U << shift),
+		   member->nr_chunks);
+}
+
+bool cow_settled(struct member *member, struct bio *bio)
+{
+	u64 pos, end;
+
+	bio_chunks(member, bio, &pos, &end);
 	while (pos < end) {
 		unsigned int room = REGION_CHUNKS - chunk_in_region(to_chunk(pos));
 		unsigned int nr = min_t(u64, end - pos, room);
@@ -379,16 +393,12 @@ enum cow_verdict cow_before_write(struct member *member, struct diffsnap_io *io,
 	struct snapshot *snapshot = member->snapshot;
 	struct bio *bio = io_bio(io);
 	unsigned int shift = snapshot->store.chunk_shift;
-	u64 first = bio->bi_iter.bi_sector >> shift;
-	u64 end = min(DIV_ROUND_UP_ULL(bio_end_sector(bio), 1U << shift),
-		      member->nr_chunks);
 	enum cow_verdict verdict = COW_PASS;
 	struct copy *copy = NULL;
-	u64 pos = first;
+	u64 first, pos, end;
 
-	if (all_settled(member, first, end))
-		goto pass;
-
+	bio_chunks(member, bio, &first, &end);
+	pos = first;
 	io->member = member;
 	while (snapshot_active(snapshot)) {
 		struct need need;
@@ -454,7 +464,6 @@ enum cow_verdict cow_before_write(struct member *member, struct diffsnap_io *io,
 		store_copy_free(copy, false);
 	if (verdict != COW_PASS)
 		return verdict;
-pass:
 	/*
 	 * The chunks were seen settled, or the snapshot given up, before the
 	 * write is submitted. Pairs with the barrier in image_end_io().
@@ -566,6 +575,11 @@ int cow_module_init(void)
 {
 	copy_wq = alloc_workqueue("diffsnap-copy", WQ_MEM_RECLAIM | WQ_PERCPU, 0);
 	return copy_wq ? 0 : -ENOMEM;
+}
+
+void cow_module_flush(void)
+{
+	flush_workqueue(copy_wq);
 }
 
 void cow_module_exit(void)

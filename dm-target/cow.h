@@ -18,9 +18,17 @@ enum cow_verdict {
 };
 
 /*
- * To be called before a write, write zeroes or secure erase goes to @real, the
- * origin's real device: begins copies of the unsettled chunks that it touches,
- * and parks it until they are published. Sleeps for memory only if @gfp may.
+ * True if every chunk that the write touches is settled; after a full barrier
+ * it may be submitted then. Takes no lock; false if that cannot be told without
+ * one.
+ */
+bool cow_settled(struct member *member, struct bio *bio);
+
+/*
+ * To be called before a write, write zeroes or secure erase that is not
+ * settled goes to @real, the origin's real device: begins copies of the
+ * unsettled chunks that it touches, and parks it until they are published.
+ * Sleeps for memory only if @gfp may; submits bios.
  */
 enum cow_verdict cow_before_write(struct member *member, struct diffsnap_io *io,
 				  struct block_device *real, gfp_t gfp);
@@ -63,6 +71,8 @@ int cow_release(struct member *member, struct diffsnap_io *io, chunk_t chunk,
 
 void cow_init_member(struct member *member);
 
+/* After the last table: until what still holds references has ended. */
+void cow_module_flush(void);
 int cow_module_init(void);
 void cow_module_exit(void);
 

@@ -27,16 +27,25 @@ int parse_device(const char *arg, dev_t *dev)
 	return lookup_bdev(arg, dev);
 }
 
-/* Each part, and how it is undone, in the order of making. */
+static void nothing_to_flush(void)
+{
+}
+
+/*
+ * Each part, in the order of making. They are flushed in this order, too, all
+ * before the first is undone: a worker may be giving back the last reference of
+ * a snapshot whose tables are gone, and ending a snapshot needs them all.
+ */
 static const struct {
 	int (*init)(void);
+	void (*flush)(void);
 	void (*exit)(void);
 } parts[] = {
-	{ store_module_init, store_module_exit },
-	{ origin_module_init, origin_module_exit },
-	{ cow_module_init, cow_module_exit },
-	{ snapshot_module_init, snapshot_module_exit },
-	{ image_io_module_init, image_io_module_exit },
+	{ store_module_init, store_module_flush, store_module_exit },
+	{ origin_module_init, origin_module_flush, origin_module_exit },
+	{ cow_module_init, cow_module_flush, cow_module_exit },
+	{ snapshot_module_init, snapshot_module_flush, snapshot_module_exit },
+	{ image_io_module_init, nothing_to_flush, image_io_module_exit },
 };
 
 static struct target_type * const targets[] = {
@@ -45,8 +54,12 @@ static struct target_type * const targets[] = {
 
 static void undo(unsigned int nr_parts, unsigned int nr_targets)
 {
+	unsigned int i;
+
 	while (nr_targets--)
 		dm_unregister_target(targets[nr_targets]);
+	for (i = 0; i < nr_parts; i++)
+		parts[i].flush();
 	while (nr_parts--)
 		parts[nr_parts].exit();
 }

@@ -269,6 +269,11 @@ int origin_module_init(void)
 	return origin_wq ? 0 : -ENOMEM;
 }
 
+void origin_module_flush(void)
+{
+	flush_workqueue(origin_wq);
+}
+
 void origin_module_exit(void)
 {
 	destroy_workqueue(origin_wq);

@@ -121,6 +121,8 @@ bool origin_stall(struct origin *origin, struct bio *bio);
 /* Sends on all that is stalled, to look again at what they wait for. */
 void origin_unstall(struct origin *origin);
 
+/* After the last table: until what still holds references has ended. */
+void origin_module_flush(void);
 int origin_module_init(void);
 void origin_module_exit(void);
 

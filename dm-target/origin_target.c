@@ -54,14 +54,16 @@ static int map_discard(struct member *member, struct bio *bio, bool may_split)
 	return DM_MAPIO_SUBMITTED;
 }
 
-static int map_held_origin(struct member *member, struct diffsnap_io *io,
-			   bool may_split)
+/* A write to an origin that a snapshot holds. May submit bios. */
+static int map_held(struct member *member, struct diffsnap_io *io, bool may_split)
 {
 	struct bio *bio = io_bio(io);
 
 	if (bio_op(bio) == REQ_OP_DISCARD)
 		return map_discard(member, bio, may_split);
 
+	/* Who polls would not find a request that a worker submits. */
+	bio_clear_polled(bio);
 	switch (cow_before_write(member, io, bio->bi_bdev, GFP_TRY)) {
 	case COW_PASS:
 		return DM_MAPIO_REMAPPED;
@@ -79,8 +81,8 @@ static int map_held_origin(struct member *member, struct diffsnap_io *io,
 static int enter_write(struct origin *origin, struct diffsnap_io *io, bool may_split)
 {
 	struct bio *bio = io_bio(io);
-	int r = DM_MAPIO_REMAPPED;
 	struct member *member;
+	int r;
 
 	if (!origin_enter(origin, bio))
 		return DM_MAPIO_SUBMITTED;
@@ -88,9 +90,22 @@ static int enter_write(struct origin *origin, struct diffsnap_io *io, bool may_s
 
 	rcu_read_lock();
 	member = rcu_dereference(origin->member);
-	if (member && snapshot_active(member->snapshot))
-		r = map_held_origin(member, io, may_split);
+	/* Of a snapshot that is about to be freed no reference can be had. */
+	if (!member || !snapshot_active(member->snapshot) ||
+	    (bio_op(bio) != REQ_OP_DISCARD && cow_settled(member, bio)) ||
+	    !snapshot_try_get(member->snapshot)) {
+		rcu_read_unlock();
+		/*
+		 * The write is submitted after its chunks, or the end of the
+		 * snapshot, were seen. Pairs with the one in image_end_io().
+		 */
+		smp_mb();
+		return DM_MAPIO_REMAPPED;
+	}
 	rcu_read_unlock();
+
+	r = map_held(member, io, may_split);
+	snapshot_put(member->snapshot);
 	return r;
 }
 

@@ -452,6 +452,11 @@ void snapshot_get(struct snapshot *snapshot)
 	kref_get(&snapshot->refs);
 }
 
+bool snapshot_try_get(struct snapshot *snapshot)
+{
+	return kref_get_unless_zero(&snapshot->refs);
+}
+
 void snapshot_put(struct snapshot *snapshot)
 {
 	kref_put(&snapshot->refs, snapshot_release);
@@ -553,9 +558,15 @@ int snapshot_module_init(void)
 	return 0;
 }
 
+void snapshot_module_flush(void)
+{
+	flush_workqueue(retry_wq);
+	/* Last: all the others may queue the end of a snapshot here. */
+	flush_workqueue(slow_wq);
+}
+
 void snapshot_module_exit(void)
 {
-	/* Ends what is on its way out; uses the others until then. */
 	destroy_workqueue(slow_wq);
 	destroy_workqueue(retry_wq);
 }

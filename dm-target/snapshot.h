@@ -88,6 +88,8 @@ void snapshot_put_table(struct snapshot *snapshot);
 struct snapshot *snapshot_find(dev_t dev);
 
 void snapshot_get(struct snapshot *snapshot);
+/* For those who have only RCU: false if there is none to be had any more. */
+bool snapshot_try_get(struct snapshot *snapshot);
 void snapshot_put(struct snapshot *snapshot);
 
 /* The member of @origin's device, or NULL. Under registry_mutex. */
@@ -143,6 +145,8 @@ void snapshot_retry_parked(struct snapshot *snapshot, struct bio_list *parked);
 /* Takes parked requests on, on the spot, and gives their references back. */
 void io_resume_all(struct bio_list *parked, gfp_t gfp);
 
+/* After the last table: until what still holds references has ended. */
+void snapshot_module_flush(void);
 int snapshot_module_init(void);
 void snapshot_module_exit(void);
 

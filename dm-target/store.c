@@ -912,6 +912,11 @@ int store_module_init(void)
 	return store_wq ? 0 : -ENOMEM;
 }
 
+void store_module_flush(void)
+{
+	flush_workqueue(store_wq);
+}
+
 void store_module_exit(void)
 {
 	destroy_workqueue(store_wq);

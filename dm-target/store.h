@@ -255,7 +255,8 @@ struct store_usage {
 
 void store_usage(struct store *store, struct store_usage *usage);
 
-/* The module's workqueue for store_io; see main.c. */
+/* After the last table: until what still holds references has ended. */
+void store_module_flush(void);
 int store_module_init(void);
 void store_module_exit(void);
 
