@@ -1,0 +1,362 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# group: core
+# about: the three targets, by dmsetup and the oracle
+# kernels: 6.1 6.12 7.2
+# disks: 48M 48M 48M 256M 48M,lbs=4096 48M,lbs=4096
+# memory: 2G
+# timeout: 1500
+set -euo pipefail
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../snapshots.sh"
+
+store_disk=${disks[3]}
+three=(--real "${disks[0]}" --real "${disks[1]}" --real "${disks[2]}" --store "$store_disk")
+
+one_snapshot() {
+	add_origin data "${disks[0]}"
+	add_store snap "$store_disk" 8
+	take_snapshot snap data
+	add_image image snap data
+}
+
+example() {
+	local size
+	size=$(size_of "${disks[0]}")
+	add_origin data "${disks[0]}"
+	fill /dev/mapper/data A 0 1024
+	assert_eq "0 $size diffsnap-origin idle - 0 0 0 0" "$(dmsetup status data)"
+	add_store snap "$store_disk" 8 '' '2 low_water 1024'
+	assert_match "^0 $(size_of "$store_disk") diffsnap-store new - 0/[0-9]+ 0 1024 0 0\$" \
+		"$(dmsetup status snap | sed 's/ *$//')"
+	dmsetup message snap 0 add /dev/mapper/data
+	assert_eq "0 $size diffsnap-origin added $(device_number snap) 0 0 0 0" "$(dmsetup status data)"
+	dmsetup message snap 0 cut
+	assert_eq "0 $size diffsnap-origin held $(device_number snap) 0 0 0 1" "$(dmsetup status data)"
+	assert_eq active "$(store_state snap)"
+	at_least 1 "$(status_word snap 6)" "time that the gates were closed"
+	assert_eq "1 $(device_number data) 0 0 0" "$(dmsetup status snap | cut -d ' ' -f 10-)"
+	add_image image snap data
+	shows /dev/mapper/image A 0 1024
+	fill /dev/mapper/data B 0 512
+	shows /dev/mapper/image A 0 1024
+	shows /dev/mapper/data B 0 512
+	shows /dev/mapper/data A 512 512
+	assert_eq 1024 "$(status_word data 4)" "preserved sectors"
+	assert_eq "1 $(device_number data) 1024 0 0" "$(dmsetup status snap | cut -d ' ' -f 10-)"
+	assert_eq "0 $size diffsnap-image active 1024 0 0" "$(dmsetup status image)"
+	fill /dev/mapper/image C 256 8
+	shows /dev/mapper/image C 256 8
+	shows /dev/mapper/image A 264 512
+	shows /dev/mapper/data B 0 512
+	dmsetup remove --retry image
+	dmsetup message snap 0 drop
+	assert_eq dropped "$(store_state snap)"
+	dmsetup message snap 0 drop
+	dmsetup remove --retry snap
+	assert_eq idle "$(status_word data 1)"
+	shows /dev/mapper/data B 0 512
+	dmsetup remove --retry data
+	shows "${disks[0]}" B 0 512
+	shows "${disks[0]}" A 512 512
+}
+
+# A table line is what the constructor was given.
+tables() {
+	local line
+	one_snapshot
+	line=$(dmsetup table data)
+	assert_match "^0 [0-9]+ diffsnap-origin [0-9]+:[0-9]+( 0)?\$" "$line"
+	reload_device data "$line"
+	line=$(dmsetup table snap)
+	reload_device snap "$line"
+	assert_eq "$line" "$(dmsetup table snap)"
+	line=$(dmsetup table image)
+	assert_eq "0 $(size_of /dev/mapper/data) diffsnap-image $(device_number snap) $(device_number data)" "$line"
+	# neither the origin's nor the store's own line ends the snapshot
+	fill /dev/mapper/data B 0 64
+	shows /dev/mapper/image '\0' 0 64
+	assert_eq active "$(store_state snap)"
+	dmsetup create other --table "0 $(size_of "${disks[4]}") diffsnap-store ${disks[4]} 64 8 low_water 128 buffer 8192 store_timeout 5000 on_full wait:1500"
+	on_exit remove_device other
+	assert_match ' diffsnap-store [0-9:]+ 64 8 low_water 128 buffer 8192 store_timeout 5000 on_full wait:1500$' \
+		"$(dmsetup table other)"
+}
+
+# refused REGEX TABLE: of an unused name, with a reason in the log
+refused() {
+	local errno=$1
+	shift
+	mark_log
+	expect_fail 1 "$errno" dmsetup create refused --table "$*"
+	! dmsetup info refused >/dev/null 2>&1 || dmsetup remove refused
+	logged 'device-mapper: table: [0-9:]+: .*diffsnap-[a-z]+:? [A-Za-z]'
+}
+
+constructors_refuse() {
+	local size before bad
+	one_snapshot
+	size=$(size_of "${disks[1]}")
+	before=$(dmsetup status)
+	local any='Invalid argument|No such (file|device)|Block device required'
+	for bad in '' '/dev/nonexistent' "${disks[1]} 1" "${disks[1]} 1 word" "${disks[1]} x" "${disks[1]} 0 word" "1:999"; do
+		refused "$any" "0 $size diffsnap-origin $bad"
+	done
+	refused "$any" "0 $((size + 8)) diffsnap-origin ${disks[1]}"
+	refused "$any" "0 $((size / 2)) diffsnap-origin ${disks[1]}
+$((size / 2)) $((size / 2)) linear ${disks[2]} 0"
+	refused "$any" "0 8 linear ${disks[2]} 0
+8 $((size - 8)) diffsnap-origin ${disks[1]}"
+	for bad in '' "${disks[1]}" "/dev/nonexistent 8" "${disks[1]} 0" "${disks[1]} 4" "${disks[1]} 12" \
+		"${disks[1]} 4096" "${disks[1]} -8" "${disks[1]} eight" "${disks[1]} 8 1 low_water" \
+		"${disks[1]} 8 2 low_water" "${disks[1]} 8 2 low_water -1" "${disks[1]} 8 2 low_water x" \
+		"${disks[1]} 8 2 high_water 1" "${disks[1]} 8 2 buffer 8" "${disks[1]} 8 2 buffer x" \
+		"${disks[1]} 8 2 store_timeout x" "${disks[1]} 8 2 on_full ignore" "${disks[1]} 8 2 on_full wait:" \
+		"${disks[1]} 8 2 on_full wait:x" "${disks[1]} 8 0 word" "${disks[1]} 8 99 low_water 1" \
+		"${disks[1]} 8 4 low_water 1 buffer" ; do
+		refused "$any" "0 $size diffsnap-store $bad"
+	done
+	refused "$any" "0 $((size + 8)) diffsnap-store ${disks[1]} 8"
+	# on an origin's own device
+	refused "$any|Device or resource busy" "0 $size diffsnap-store /dev/mapper/data 8"
+	for bad in '' '/dev/mapper/snap' '/dev/mapper/snap /dev/nonexistent' "${disks[1]} /dev/mapper/data" \
+		"/dev/mapper/snap ${disks[1]}" '/dev/mapper/data /dev/mapper/snap' '/dev/mapper/snap /dev/mapper/data 1'; do
+		refused "$any" "0 $size diffsnap-image $bad"
+	done
+	refused "$any" "0 $((size - 8)) diffsnap-image /dev/mapper/snap /dev/mapper/data"
+	refused "$any" "0 $((size + 8)) diffsnap-image /dev/mapper/snap /dev/mapper/data"
+	# not cut yet
+	add_origin second "${disks[1]}"
+	add_store fresh "${disks[2]}" 8
+	dmsetup message fresh 0 add /dev/mapper/second
+	refused "$any" "0 $size diffsnap-image /dev/mapper/fresh /dev/mapper/second"
+	dmsetup remove --retry fresh
+	dmsetup remove --retry second
+	assert_eq "$before" "$(dmsetup status)" "the state of all"
+	fill /dev/mapper/data B 0 64
+	shows /dev/mapper/image '\0' 0 64
+}
+
+# says REGEX MESSAGE: refused by the store "fresh", which stays as it was
+says() {
+	local errno=$1 before
+	shift
+	before=$(dmsetup status)
+	expect_fail 1 "$errno" dmsetup message fresh 0 "$@"
+	assert_eq "$before" "$(dmsetup status)" "the state of all after '$*'"
+}
+
+messages_refuse() {
+	one_snapshot
+	add_origin second "${disks[1]}"
+	add_device plain "0 $(size_of "${disks[2]}") linear ${disks[2]} 0"
+	add_store fresh "${disks[5]}" 8
+	add_origin wide "${disks[4]}"
+	says 'Invalid argument' 'add'
+	says 'Invalid argument' 'cut'
+	says 'Invalid argument' 'unknown'
+	says 'Invalid argument' 'add' '/dev/mapper/second' 'more'
+	says 'Invalid argument' 'low_water'
+	says 'Invalid argument' 'low_water' 'x'
+	says 'Invalid argument' 'cut' 'x'
+	says 'No such (device|file)' 'add' '/dev/nonexistent'
+	says 'No such device' 'add' '/dev/mapper/plain'
+	says 'No such device' 'add' "${disks[2]}"
+	says 'No such device' 'add' '/dev/mapper/snap'
+	mark_log
+	says 'Device or resource busy' 'add' '/dev/mapper/data'
+	logged 'snap|'"$(device_number snap)"
+	# 512-byte blocks on a store with 4096
+	mark_log
+	says 'Invalid argument' 'add' '/dev/mapper/second'
+	logged 'logical block'
+	dmsetup message fresh 0 add /dev/mapper/wide
+	says 'File exists' 'add' '/dev/mapper/wide'
+	dmsetup message fresh 0 cut
+	says 'Invalid argument' 'add' '/dev/mapper/second'
+	says 'Invalid argument' 'cut'
+	dmsetup message fresh 0 drop
+	says 'Invalid argument' 'add' '/dev/mapper/second'
+	says 'Invalid argument' 'cut'
+	says 'Invalid argument' 'low_water' '5'
+	dmsetup message fresh 0 drop
+	expect_fail 1 '' dmsetup message data 0 cut
+	expect_fail 1 '' dmsetup message image 0 cut
+	shows /dev/mapper/image '\0' 0 64
+}
+
+# A member that is gone or suspended at the cut: nothing is cut.
+cut_needs_its_members() {
+	local number
+	add_origin data "${disks[0]}"
+	add_origin second "${disks[1]}"
+	add_store snap "$store_disk" 8
+	dmsetup message snap 0 add /dev/mapper/data
+	dmsetup message snap 0 add /dev/mapper/second
+	dmsetup suspend second
+	mark_log
+	expect_fail 1 'No such device' dmsetup message snap 0 cut
+	number=$(device_number second)
+	logged "second|$number"
+	assert_eq new "$(store_state snap)"
+	assert_eq added "$(status_word data 1)"
+	assert_eq 0 "$(status_word data 6)" "cuts"
+	fill /dev/mapper/data A 0 64
+	dmsetup resume second
+	dmsetup message snap 0 cut
+	assert_eq active "$(store_state snap)"
+	assert_eq held "$(status_word second 1)"
+}
+
+store_grows() {
+	local half
+	half=$(($(size_of "$store_disk") / 2))
+	add_origin data "${disks[0]}"
+	add_store snap "$store_disk" 8 8192
+	take_snapshot snap data
+	add_image image snap data
+	fill /dev/mapper/data B 0 2048
+	reload_device snap "0 $half diffsnap-store $store_disk 8"
+	assert_match '/([0-9]+)' "$(status_word snap 3)"
+	fill /dev/mapper/data B 2048 16384
+	assert_eq active "$(store_state snap)"
+	shows /dev/mapper/image '\0' 0 18432
+	expect_fail 1 'Invalid argument' dmsetup load snap --table "0 $((half - 8)) diffsnap-store $store_disk 8"
+	expect_fail 1 'Invalid argument' dmsetup load snap --table "0 $half diffsnap-store $store_disk 16"
+	fill /dev/mapper/data B 18432 1024
+	shows /dev/mapper/image '\0' 0 19456
+	assert_eq active "$(store_state snap)"
+}
+
+low_water_event() {
+	local events waiter
+	add_origin data "${disks[0]}"
+	add_store snap "$store_disk" 8 32768 '2 low_water 16384'
+	take_snapshot snap data
+	events=$(dmsetup info -c --noheadings -o events snap)
+	timeout 60 dmsetup wait snap "$events" &
+	waiter=$!
+	fill /dev/mapper/data B 0 4096
+	assert_eq active "$(store_state snap)"
+	fill /dev/mapper/data B 4096 8192
+	wait "$waiter"
+	assert_eq low "$(store_state snap)"
+	events=$(dmsetup info -c --noheadings -o events snap)
+	# once
+	fill /dev/mapper/data B 12288 64
+	assert_eq "$events" "$(dmsetup info -c --noheadings -o events snap)"
+	dmsetup message snap 0 low_water 4096
+	assert_eq active "$(store_state snap)"
+	fill /dev/mapper/data B 12352 3000
+	wait_until 10 has_status snap low
+	at_least $((events + 1)) "$(dmsetup info -c --noheadings -o events snap)" events
+}
+
+store_cannot_be_read_or_written() {
+	one_snapshot
+	expect_fail 1 'Input/output error' dd if=/dev/mapper/snap of=/dev/null bs=4k count=1 iflag=direct
+	expect_fail 1 'Input/output error' dd if=/dev/zero of=/dev/mapper/snap bs=4k count=1 oflag=direct
+}
+
+# Whole chunks are released, the origin's writes to them are not copied.
+discard_releases() {
+	add_origin data "${disks[0]}"
+	fill /dev/mapper/data A 0 4096
+	add_store snap "$store_disk" 64
+	take_snapshot snap data
+	add_image image snap data
+	# chunk size 32 KiB; from the middle of one to the middle of another
+	blkdiscard -o $((16 * 1024)) -l $((128 * 1024)) /dev/mapper/image
+	shows /dev/mapper/image A 0 32
+	shows /dev/mapper/image '\0' 32 96
+	shows /dev/mapper/image A 128 128
+	assert_eq $((96 * 2)) "$(status_word image 4)" "released sectors"
+	shows /dev/mapper/data A 0 4096
+	fill /dev/mapper/data B 32 96
+	assert_eq 0 "$(status_word data 3)" copies
+	fill /dev/mapper/data B 128 32
+	assert_eq 1 "$(status_word data 3)" copies
+	shows /dev/mapper/image '\0' 32 96
+	shows /dev/mapper/image A 128 128
+	# preserved, then released: the space is free again
+	wait_until 10 has_word snap 4 0
+	at_least 1 "$(used snap)" "used sectors"
+	blkdiscard -o $((128 * 1024)) -l $((32 * 1024)) /dev/mapper/image
+	wait_until 10 has_used snap 0
+	shows /dev/mapper/image '\0' 32 128
+	# zeroes cost no more
+	blkdiscard -z -o 0 -l $((32 * 1024)) /dev/mapper/image
+	shows /dev/mapper/image '\0' 0 160
+	assert_eq 0 "$(used snap)" "used sectors"
+}
+
+used() { status_word "$1" 3 | cut -d / -f 1; }
+has_used() { [[ $(used "$1") == "$2" ]]; }
+
+# A rewrite and a read of the origin add no I/O, a first write one read.
+settled_chunks_cost_nothing() {
+	one_snapshot
+	fill /dev/mapper/data B 0 4096
+	local copies
+	copies=$(status_word data 3)
+	fill /dev/mapper/data C 0 4096
+	assert_eq "$copies" "$(status_word data 3)" copies
+	assert_eq 8192 "$(status_word data 4)" "preserved sectors"
+	shows /dev/mapper/image '\0' 0 4096
+}
+
+# A discard of unsettled chunks of the origin must not reach the device.
+origin_discard() {
+	add_origin data "${disks[0]}"
+	fill /dev/mapper/data A 0 4096
+	add_store snap "$store_disk" 8
+	take_snapshot snap data
+	add_image image snap data
+	fill /dev/mapper/data B 1024 1024
+	blkdiscard -o 0 -l $((4096 * 1024)) /dev/mapper/data
+	shows /dev/mapper/image A 0 4096
+	assert_eq active "$(store_state snap)"
+}
+
+oracle_512() { run_oracle "${three[@]}" --rounds 3 --round 6; }
+
+oracle_4096() {
+	run_oracle --real "${disks[4]}" --real "${disks[5]}" --store "$store_disk" --rounds 2 --round 5
+	run_oracle --real "${disks[4]}" --store "${disks[5]}" --origin-sectors 32768 --rounds 1 --round 4
+}
+
+oracle_last_chunk() {
+	run_oracle "${three[@]}" --origin-sectors 50001 --chunk 64 --rounds 2 --round 4 --hot 0.5
+	run_oracle "${three[@]}" --origin-sectors 49157 --chunk 8 --rounds 1 --round 3
+}
+
+oracle_chunk_sizes() {
+	run_oracle "${three[@]}" --chunk 128 --rounds 1 --round 4
+	run_oracle "${three[@]}" --chunk 2048 --origin-sectors 65537 --rounds 1 --round 4
+}
+
+oracle_small_buffer() { run_oracle "${three[@]}" --store-args 'buffer 4096' --rounds 1 --round 5; }
+
+oracle_hot() {
+	local log=$share/oracle-$case_name.log
+	run_oracle "${three[@]}" --rounds 3 --round 5 --hot 0.9 --block-sizes 1:16 --qd 4:8 --readers 3
+	at_least 500 "$(json_number first_write_races "$log")" "races of image reads with first writes"
+}
+
+test_case example example
+test_case tables tables
+test_case constructors-refuse constructors_refuse
+test_case messages-refuse messages_refuse
+test_case cut-needs-its-members cut_needs_its_members
+test_case store-grows store_grows
+test_case low-water-event low_water_event
+test_case store-cannot-be-read-or-written store_cannot_be_read_or_written
+test_case discard-releases discard_releases
+test_case settled-chunks-cost-nothing settled_chunks_cost_nothing
+test_case origin-discard origin_discard
+test_case oracle-512 oracle_512
+test_case oracle-4096 oracle_4096
+test_case oracle-last-chunk oracle_last_chunk
+test_case oracle-chunk-sizes oracle_chunk_sizes
+test_case oracle-small-buffer oracle_small_buffer
+test_case oracle-hot oracle_hot

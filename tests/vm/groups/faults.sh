@@ -1,0 +1,320 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# group: faults
+# about: whatever goes wrong, the origin is right and no image is wrong
+# kernels: 6.1
+# disks: 64M 64M 256M
+# memory: 2G
+# timeout: 2400
+set -euo pipefail
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../snapshots.sh"
+
+store_disk=${disks[2]}
+store_size=$(size_of "$store_disk")
+two=(--real "${disks[0]}" --real "${disks[1]}" --origin-sectors 65536)
+
+# a store's device that can be made another one
+add_backing() { add_device backing "0 $store_size ${1:-linear $store_disk 0}"; }
+
+# a disk of the kernel's own that can fail to read and can be pulled
+add_scsi_disk() {
+	local name
+	modprobe scsi_debug dev_size_mb=64 sector_size=512 physblk_exp=3 delay=0 ndelay=0 opts=0 \
+		medium_error_start=40000 medium_error_count=512
+	on_exit remove_scsi_disk
+	wait_until 20 scsi_disk_name
+	name=$(scsi_disk_name)
+	udevadm settle
+	scsi_disk=/dev/$name
+}
+
+scsi_disk_name() { find /sys/bus/pseudo/drivers/scsi_debug/adapter0/host*/ -path '*/block/*' -name 'sd*' -printf '%f\n' | grep -x 'sd[a-z]*'; }
+
+remove_scsi_disk() {
+	udevadm settle
+	for _ in $(seq 100); do
+		! rmmod scsi_debug || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
+scsi_errors() { echo "$1" >/sys/bus/pseudo/drivers/scsi_debug/opts; }
+
+store_full() {
+	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 16384 --rounds 3 --round 4 \
+		--expect-invalid --expect-status 'overflow store-full:28:' --max-write 60
+	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 16384 --rounds 2 --round 4 \
+		--expect-invalid --expect-status 'overflow store-full:28:' --no-image-writes --chunk 64
+}
+
+# Only the origin's needs can overflow a snapshot.
+full_of_image_writes() {
+	local full=''
+	add_origin data "${disks[0]}" 65536
+	add_store snap "$store_disk" 8 16384
+	take_snapshot snap data
+	add_image image snap data
+	expect_fail 1 'No space left' dd if=/dev/zero of=/dev/mapper/image bs=64k oflag=direct count=512
+	assert_eq active "$(store_state snap)"
+	dd if=/dev/mapper/image of=/dev/null bs=64k iflag=direct
+	# a discard makes room
+	blkdiscard -o 0 -l $((4096 * 1024)) /dev/mapper/image
+	fill /dev/mapper/image C 16384 1024
+	shows /dev/mapper/image C 16384 1024
+	assert_eq active "$(store_state snap)"
+	fill /dev/mapper/data B 8192 16384 || full=1
+	assert_eq '' "$full" "a write to the origin failed"
+	wait_until 10 has_status snap overflow
+	read_fails /dev/mapper/image
+	shows /dev/mapper/data B 8192 16384
+}
+
+full_waits_for_growth() {
+	local log=$share/oracle-$case_name.log
+	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 16384 --rounds 2 --round 9 --prefix grows \
+		--store-args 'on_full wait:60000' --no-image-writes --request-limit 120 \
+		--during "dmsetup load grows-store --table '0 $store_size diffsnap-store $store_disk 8 2 on_full wait:60000' &&
+			dmsetup resume grows-store"
+	at_least 1500000 "$(json_number max_write_us "$log")" "longest write: nothing waited"
+}
+
+full_waits_in_vain() {
+	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 16384 --rounds 2 --round 6 \
+		--store-args 'on_full wait:2000' --no-image-writes \
+		--expect-invalid --expect-status 'overflow store-full:28:' --max-write 30
+}
+
+store_write_errors() {
+	add_backing
+	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds 3 --round 4 --expect-invalid \
+		--expect-status 'invalid store-write:5:' --max-write 60 \
+		--during "dmsetup load backing --table '0 $store_size flakey $store_disk 0 0 1 1 error_writes' && dmsetup resume backing" \
+		--after "dmsetup load backing --table '0 $store_size linear $store_disk 0' && dmsetup resume backing"
+}
+
+# What cannot be read back is an error, not other data.
+store_read_errors() {
+	add_backing
+	add_origin data "${disks[0]}" 65536
+	fill /dev/mapper/data A 0 16384
+	add_store snap /dev/mapper/backing 8 '' '2 buffer 4096'
+	take_snapshot snap data
+	add_image image snap data
+	fill /dev/mapper/data B 0 8192
+	wait_until 20 has_word snap 4 0
+	shows /dev/mapper/image A 0 16384
+	reload_device backing "0 $store_size error"
+	expect_fail 1 'Input/output error' dd if=/dev/mapper/image of=/dev/null bs=64k count=1 iflag=direct
+	timeout 60 dd if=/dev/zero of=/dev/mapper/data bs=64k count=1 oflag=direct
+	fill /dev/mapper/data C 0 64
+	shows /dev/mapper/data C 0 64
+	reload_device backing "0 $store_size linear $store_disk 0"
+	if [[ $(store_state snap) == active ]]; then
+		shows /dev/mapper/image A 0 16384
+	else
+		read_fails /dev/mapper/image
+	fi
+}
+
+slow_store() {
+	modprobe dm-delay
+	add_backing "delay $store_disk 0 80"
+	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds 2 --round 6 --request-limit 300
+	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds 1 --round 6 --store-args 'buffer 4096' \
+		--qd 8:16 --request-limit 300
+}
+
+slow_origin() {
+	modprobe dm-delay
+	add_device slow "0 65536 delay ${disks[0]} 0 30 ${disks[0]} 0 0"
+	run_oracle --real /dev/mapper/slow --real "${disks[1]}" --origin-sectors 65536 --store "$store_disk" \
+		--rounds 2 --round 6 --hot 0.7 --request-limit 300
+}
+
+resume_backing() { dmsetup resume backing; }
+
+store_suspended_for_a_while() {
+	add_backing
+	on_exit resume_backing
+	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds 2 --round 4 --store-args 'buffer 4096' \
+		--during 'dmsetup suspend --noflush --nolockfs backing; sleep 4; dmsetup resume backing'
+}
+
+store_suspended_for_too_long() {
+	add_backing
+	on_exit resume_backing
+	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds 2 --round 4 \
+		--store-args 'buffer 4096 store_timeout 3000' \
+		--expect-invalid --expect-status 'invalid store-timeout:' --max-write 20 \
+		--during 'dmsetup suspend --noflush --nolockfs backing; sleep 25; dmsetup resume backing'
+}
+
+# Requests that wait outlive a suspend of the devices that hold them.
+suspends_of_our_own() {
+	local suspender=/run/suspender
+	cat >$suspender <<-'SCRIPT'
+		options=$1
+		shift
+		for turn in 1 2 3 4 5 6; do
+			for device; do
+				dmsetup suspend $options "$device" && sleep 0.1 && dmsetup resume "$device" || exit 1
+			done
+		done
+	SCRIPT
+	run_oracle "${two[@]}" --store "$store_disk" --rounds 3 --round 4 --prefix ours --request-limit 120 \
+		--during "bash $suspender --nolockfs ours-origin0 ours-image0 ours-store ours-origin1 ours-image1"
+	run_oracle "${two[@]}" --store "$store_disk" --rounds 3 --round 4 --prefix ours --request-limit 120 \
+		--during "bash $suspender '--noflush --nolockfs' ours-origin0 ours-image0 ours-store"
+}
+
+store_removed_by_force() {
+	run_oracle "${two[@]}" --store "$store_disk" --rounds 1 --round 1
+	add_origin data "${disks[0]}" 65536
+	add_store snap "$store_disk" 8
+	take_snapshot snap data
+	add_image image snap data
+	expect_fail 1 'busy' dmsetup remove snap
+	expect_fail 1 '' dmsetup remove --force snap
+	fill /dev/mapper/data B 0 1024
+	shows /dev/mapper/data B 0 1024
+	read_fails /dev/mapper/image
+	assert_eq idle "$(status_word data 1)"
+	dmsetup remove --retry image
+	dmsetup remove --retry snap
+}
+
+# Deferred writes end with errors at worst, they do not stay.
+origin_removed_by_force() {
+	local writer status=0
+	add_origin data "${disks[0]}" 65536
+	add_store snap "$store_disk" 8
+	take_snapshot snap data
+	add_image image snap data
+	fio --name=load --filename=/dev/mapper/data --rw=randwrite --bs=4k --direct=1 --ioengine=libaio \
+		--iodepth=32 --time_based --runtime=60 --continue_on_error=none >/dev/null 2>&1 &
+	writer=$!
+	sleep 3
+	kill -0 "$writer"
+	expect_fail 1 '' dmsetup remove --force data
+	timeout 30 tail --pid="$writer" -f /dev/null
+	wait "$writer" || status=$?
+	[[ $status -ne 0 ]] || fail "writes to an error table succeeded"
+	assert_eq invalid "$(store_state snap)"
+	assert_match '^origin-gone:[0-9]+:[0-9]+:[0-9]+$' "$(store_reason snap)"
+	read_fails /dev/mapper/image
+	dmsetup message snap 0 drop
+}
+
+origin_read_error() {
+	add_scsi_disk
+	# only what is copied later is bad: an origin's first write to it
+	run_oracle --real "$scsi_disk" --store "$store_disk" --origin-sectors 65536 --rounds 2 --round 5 \
+		--readers 0 --no-image-writes --no-discards --hot 0 --block-sizes 8:256 --max-write 60 \
+		--expect-invalid --expect-status 'invalid origin-read:' \
+		--before-cut "echo 2 >/sys/bus/pseudo/drivers/scsi_debug/opts" \
+		--after "echo 0 >/sys/bus/pseudo/drivers/scsi_debug/opts"
+}
+
+# A read of the image that the origin's device cannot serve harms only itself.
+image_read_error() {
+	add_scsi_disk
+	add_origin data "$scsi_disk"
+	fill /dev/mapper/data A 0 32768
+	add_store snap "$store_disk" 8
+	take_snapshot snap data
+	add_image image snap data
+	scsi_errors 2
+	expect_fail 1 'Input/output error' \
+		dd if=/dev/mapper/image of=/dev/null bs=4k skip=5000 count=8 iflag=direct
+	scsi_errors 0
+	assert_eq active "$(store_state snap)"
+	shows /dev/mapper/image A 0 32768
+}
+
+image_in_use() {
+	add_origin data "${disks[0]}" 65536
+	add_store snap "$store_disk" 8
+	take_snapshot snap data
+	add_image image snap data
+	tail -f /dev/null 3</dev/mapper/image &
+	on_exit eval 'kill %1 || :'
+	sleep 0.5
+	expect_fail 1 'busy' dmsetup remove image
+	expect_fail 1 'busy' dmsetup remove snap
+	dd if=/dev/mapper/image of=/dev/null bs=1M iflag=direct
+	dmsetup message snap 0 drop
+	read_fails /dev/mapper/image
+	assert_eq dropped "$(status_word image 1)"
+	fill /dev/mapper/data B 0 64
+	assert_eq "idle - 0" "$(dmsetup status data | cut -d ' ' -f 4-6)"
+	kill %1
+	wait %1 || :
+	dmsetup remove --retry image
+	dmsetup remove --retry snap
+}
+
+module_in_use() {
+	add_origin data "${disks[0]}" 65536
+	expect_fail 1 'in use' rmmod dm_diffsnap
+	add_store snap "$store_disk" 8
+	take_snapshot snap data
+	expect_fail 1 'in use' rmmod dm_diffsnap
+	dmsetup message snap 0 drop
+	expect_fail 1 'in use' rmmod dm_diffsnap
+	dmsetup remove --retry data
+	expect_fail 1 'in use' rmmod dm_diffsnap
+	assert_eq dropped "$(store_state snap)"
+}
+
+# The origin's disk is gone: its writes fail as they would without us.
+origin_pulled() {
+	local writer
+	add_scsi_disk
+	add_origin data "$scsi_disk"
+	fill /dev/mapper/data A 0 4096
+	add_store snap "$store_disk" 8
+	take_snapshot snap data
+	add_image image snap data
+	fill /dev/mapper/data B 0 1024
+	fio --name=load --filename=/dev/mapper/data --rw=randwrite --bs=4k --direct=1 --ioengine=libaio \
+		--iodepth=16 --time_based --runtime=60 --continue_on_error=none >/dev/null 2>&1 &
+	writer=$!
+	sleep 2
+	echo 1 >"/sys/block/${scsi_disk#/dev/}/device/delete"
+	timeout 60 tail --pid="$writer" -f /dev/null
+	expect_fail 1 'Input/output error|No such device' dd if=/dev/zero of=/dev/mapper/data bs=4k count=1 oflag=direct
+	expect_fail 1 'Input/output error' dd if=/dev/mapper/image of=/dev/null bs=1M count=60 iflag=direct
+	dmsetup remove --retry image
+	dmsetup message snap 0 drop
+	dmsetup remove --retry snap
+	dmsetup remove --retry data
+}
+
+store_pulled() {
+	add_scsi_disk
+	run_oracle "${two[@]}" --store "$scsi_disk" --rounds 1 --round 4 --expect-invalid \
+		--expect-status 'invalid store-write:' --max-write 60 \
+		--during "echo 1 >/sys/block/${scsi_disk#/dev/}/device/delete"
+}
+
+test_case store-full store_full
+test_case full-of-image-writes full_of_image_writes
+test_case full-waits-for-growth full_waits_for_growth
+test_case full-waits-in-vain full_waits_in_vain
+test_case store-write-errors store_write_errors
+test_case store-read-errors store_read_errors
+test_case slow-store slow_store
+test_case slow-origin slow_origin
+test_case store-suspended-for-a-while store_suspended_for_a_while
+test_case store-suspended-for-too-long store_suspended_for_too_long
+test_case suspends-of-our-own suspends_of_our_own
+test_case store-removed-by-force store_removed_by_force
+test_case origin-removed-by-force origin_removed_by_force
+test_case origin-read-error origin_read_error
+test_case image-read-error image_read_error
+test_case image-in-use image_in_use
+test_case module-in-use module_in_use
+test_case origin-pulled origin_pulled
+test_case store-pulled store_pulled

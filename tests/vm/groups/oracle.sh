@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# group: oracle
+# about: every read of every image checked under load, for as long as is asked
+# kernels: 6.1
+# disks: 96M 96M 96M 512M 64M,lbs=4096 64M,lbs=4096
+# memory: 3G
+# timeout: 3600
+set -euo pipefail
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../snapshots.sh"
+
+three=(--real "${disks[0]}" --real "${disks[1]}" --real "${disks[2]}" --store "${disks[3]}")
+
+# The machinery itself: on the kernel's own snapshots nothing is wrong.
+oracle_on_dm_snapshot() {
+	modprobe dm-snapshot
+	run_oracle --backend dm-snapshot "${three[@]}" --origin-sectors 65536 --rounds 1 --round 5
+}
+
+# A store's device that loses writes is found, or the oracle is worth nothing.
+oracle_notices_lost_writes() {
+	local status=0 log=$share/oracle-$case_name.log
+	add_device lossy "0 131072 flakey ${disks[3]} 0 0 1 1 drop_writes"
+	oracle run --real "${disks[0]}" --origin-sectors 65536 --store /dev/mapper/lossy \
+		--rounds 3 --round 4 --no-image-writes >"$log" 2>&1 || status=$?
+	tail -n 3 "$log"
+	assert_eq 1 "$status" "the oracle's status"
+	assert_match '"mismatch|MISMATCH: image 0 sector' "$(<"$log")"
+}
+
+depths() {
+	run_oracle "${three[@]}" --origin-sectors 65536 --rounds 2 --round 5 --qd 1
+	run_oracle "${three[@]}" --origin-sectors 65536 --rounds 2 --round 5 --qd 64 --request-limit 300
+}
+
+large_blocks() { run_oracle "${three[@]}" --rounds 2 --round 6 --block-sizes 2048:8192 --hot 0; }
+
+small_blocks() {
+	run_oracle "${three[@]}" --origin-sectors 65536 --rounds 2 --round 6 --block-sizes 1:8 --qd 8:16
+}
+
+image_no_space() {
+	# room for what the origin needs, but not for images written all over
+	run_oracle --real "${disks[0]}" --origin-sectors 32768 --store "${disks[3]}" --store-sectors 36864 \
+		--rounds 3 --round 5 --image-writers 4 --image-no-space --may-be-invalid
+}
+
+# Rounds that differ in all they can differ in.
+long_loop() {
+	local end=$((SECONDS + repeat_seconds)) rounds=0 copies=0 races=0 first=0 cuts=0 chunk size log
+	log=$share/oracle-$case_name.log
+	local chunks=(8 8 8 16 64 256 2048)
+	while [[ $SECONDS -lt $end ]]; do
+		chunk=${chunks[RANDOM % ${#chunks[@]}]}
+		size=$((65536 + RANDOM * 2 + RANDOM % 8))
+		case $((RANDOM % 4)) in
+		0 | 1) run_oracle "${three[@]}" --origin-sectors "$size" --chunk "$chunk" \
+			--rounds 2 --round 8 --qd 1:16 --hot "0.$((RANDOM % 10))" ;;
+		2) run_oracle --real "${disks[4]}" --real "${disks[5]}" --store "${disks[3]}" --chunk "$chunk" \
+			--rounds 2 --round 8 --qd 1:16 ;;
+		3) run_oracle "${three[@]}" --origin-sectors "$size" --rounds 3 --round 6 \
+			--hot 0.9 --block-sizes 1:16 --qd 4:16 --readers 3 ;;
+		esac
+		rounds=$((rounds + 1))
+	done
+	sums() { grep -o "\"$1\":[0-9]*" "$log" | awk -F : '{ sum += $2 } END { print sum + 0 }'; }
+	copies=$(sums copies) races=$(sums races) first=$(sums first_write_races) cuts=$(sums cuts)
+	echo "$rounds runs, $cuts cuts, $(sums writes) writes, $copies copies, $(sums image_reads) image reads," \
+		"$races races with writes, $first with first writes" | tee "$share/oracle-sum" >/dev/kmsg
+	at_least 1 "$copies" copies
+	at_least 1 "$first" "races with first writes"
+}
+
+test_case oracle-on-dm-snapshot oracle_on_dm_snapshot
+test_case oracle-notices-lost-writes oracle_notices_lost_writes
+test_case depths depths
+test_case large-blocks large_blocks
+test_case small-blocks small_blocks
+test_case image-no-space image_no_space
+test_case long-loop long_loop
