@@ -264,7 +264,7 @@ void cow_read_old(struct copy *copy, const struct bio *cause)
 	copy->bio.bi_iter.bi_size = sectors << SECTOR_SHIFT;
 	copy->bio.bi_opf = REQ_OP_READ | REQ_SYNC;
 	copy->bio.bi_end_io = copy_end_io;
-	bio_set_prio(&copy->bio, bio_prio(cause));
+	copy->bio.bi_ioprio = cause->bi_ioprio;
 	zero_tail(copy, sectors << SECTOR_SHIFT);
 	submit_bio_noacct(&copy->bio);
 }
