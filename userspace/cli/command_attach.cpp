@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "command.h"
+#include "context.h"
+#include "core/naming.h"
+#include "core/stacking.h"
+
+namespace diffsnap::cli {
+
+const std::vector<Option> attach_options = {
+    {"name", 'n', "NAME",
+     "Device-mapper name of the origin, for a device that is not a device-mapper device itself; the kernel's "
+     "name of "
+     "the device if not given."},
+};
+
+int run_attach(Context &context, const Invocation &invocation) {
+  AttachOptions options;
+  if (invocation.has("name")) {
+    options.name = invocation.value("name");
+    check_name(options.name);
+  }
+  options.dry_run = context.dry_run();
+
+  const Environment env = context.environment();
+  const AttachResult result = attach(env, sys::resolve_device(invocation.arguments().front()), options);
+  // Data, and therefore in spite of -q: it is what users have to open from now on.
+  context.out() << "/dev/mapper/" << result.name << '\n';
+  if (!context.dry_run()) {
+    context.explain("Origin \"" + result.name + "\" attached" + (result.live ? ", live." : "."));
+  }
+  return exit_done;
+}
+
+}  // namespace diffsnap::cli

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "command.h"
+#include "context.h"
+#include "core/inventory.h"
+#include "core/naming.h"
+#include "core/snapshot_set.h"
+#include "core/stacking.h"
+#include "core/store_plan.h"
+#include "select.h"
+#include "sys/freeze.h"
+#include "sys/size.h"
+
+namespace diffsnap::cli {
+
+const std::vector<Option> create_options = {
+    {"name", 'n', "NAME", "Name of the snapshot; snapN with the lowest free N if not given."},
+    {"store", 's', "STORE",
+     "Where old contents are kept: DEVICE, or DEVICE:OFFSET+LENGTH for a range of one, in bytes where no "
+     "unit is "
+     "given. What is there is overwritten. It must not lie on an origin.",
+     true, Completes::device},
+    {"size", 'L', "SIZE", "Use no more than so much of what -s names, from its front."},
+    {"chunk", '\0', "SIZE", "Unit of copy-on-write: a power of two from 4k (the default) to 1m."},
+    {"on-full", '\0', "ACTION",
+     "What becomes of the snapshot when its store is full: invalidate (the default) gives it up at once, "
+     "wait:MS "
+     "holds first writes to the origins for at most so many milliseconds, waiting for extend.",
+     false, Completes::words, "invalidate wait:"},
+    {"low-water", '\0', "SIZE", "Raise an event, see wait, when less than so much of the store is free."},
+    {"buffer", '\0', "SIZE",
+     "Limit of the memory for old contents on their way to the store; 32m by default."},
+    {"no-freeze",
+     '\0',
+     {},
+     "Do not freeze the file systems on the origins: images are as after a power failure."},
+};
+
+namespace {
+
+using std::chrono::milliseconds;
+
+Sectors parse_chunk(const std::string &text) {
+  constexpr Sectors least = 8;
+  constexpr Sectors most = 2048;
+  const Sectors chunk = sys::parse_size(text) >> sector_shift;
+
+  if (chunk < least || chunk > most || (chunk & (chunk - 1)) != 0) {
+    throw SyntaxError("use", "chunk size \"" + text + "\"", EINVAL, "it is no power of two from 4k to 1m");
+  }
+  return chunk;
+}
+
+Sectors parse_buffer(const std::string &text) {
+  constexpr Sectors least = 4096;
+  const Sectors buffer = sys::parse_size(text) >> sector_shift;
+
+  if (buffer < least) {
+    throw SyntaxError("use", "buffer size \"" + text + "\"", EINVAL, "it is less than 2m");
+  }
+  return buffer;
+}
+
+dm::OnFull parse_on_full(const std::string &text) {
+  if (text == "invalidate") {
+    return {};
+  }
+  if (starts_with(text, "wait:")) {
+    const auto wait = parse_number<unsigned>(std::string_view(text).substr(5));
+    if (wait && *wait > 0) {
+      return {milliseconds(*wait)};
+    }
+  }
+  throw SyntaxError("use", "--on-full \"" + text + "\"", EINVAL,
+                    "it is neither invalidate nor wait:MILLISECONDS");
+}
+
+std::string free_name(const Inventory &inventory) {
+  for (unsigned n = 0;; ++n) {
+    std::string name = "snap" + std::to_string(n);
+    if (!inventory.find_snapshot(name)) {
+      return name;
+    }
+  }
+}
+
+/** Takes the origin target off again what it was put on for a snapshot that then was not made. */
+class Attachments {
+ public:
+  explicit Attachments(const Environment &env) : env_(env) {}
+  Attachments(const Attachments &) = delete;
+  Attachments &operator=(const Attachments &) = delete;
+  ~Attachments() {
+    for (auto origin = origins_.rbegin(); origin != origins_.rend(); ++origin) {
+      try {
+        detach(env_, *origin);
+      } catch (const std::exception &) {
+        // The error that led here counts; `origins` shows what stayed attached, and it does no harm.
+      }
+    }
+  }
+
+  void add(DeviceId device) {
+    origins_.reserve(origins_.size() + 1);
+    origins_.push_back(attach(env_, device).origin);
+  }
+  void keep() noexcept { origins_.clear(); }
+
+ private:
+  const Environment &env_;
+  std::vector<DeviceId> origins_;
+};
+
+/** The devices that arguments name, split by what has to be done with them. */
+struct Origins {
+  std::vector<DeviceId> all;  // each once; what is attached by the number of its origin
+  std::vector<DeviceId> to_attach;
+};
+
+Origins find_origins(const Environment &env, const Inventory &inventory,
+                     const std::vector<std::string> &arguments) {
+  Origins origins;
+
+  for (const std::string &words : arguments) {
+    const OriginInfo *origin = inventory.find_origin(words);
+    DeviceId device = origin ? origin->device.id : sys::resolve_device(words);
+    if (!origin) {
+      origin = origin_of(inventory, device);
+    }
+    if (origin) {
+      device = origin->device.id;
+    }
+    if (std::find(origins.all.begin(), origins.all.end(), device) != origins.all.end()) {
+      throw Error("snapshot", words, EINVAL, "it was given twice");
+    }
+    origins.all.push_back(device);
+    if (origin) {
+      continue;
+    }
+    if (!can_attach_live(env, device)) {
+      throw Error("snapshot", words, ENODEV, "it is no origin, and cannot be made one while it is in use",
+                  "Run `diffsnap attach " + words + "' when nobody uses it, then use /dev/mapper/NAME.");
+    }
+    origins.to_attach.push_back(device);
+  }
+  return origins;
+}
+
+CreateOptions parse_options(const Invocation &invocation) {
+  CreateOptions options;
+
+  if (invocation.has("chunk")) {
+    options.chunk = parse_chunk(invocation.value("chunk"));
+  }
+  if (invocation.has("low-water")) {
+    options.low_water = sys::parse_size(invocation.value("low-water")) >> sector_shift;
+  }
+  if (invocation.has("buffer")) {
+    options.buffer = parse_buffer(invocation.value("buffer"));
+  }
+  if (invocation.has("on-full")) {
+    options.on_full = parse_on_full(invocation.value("on-full"));
+  }
+  if (!invocation.has("store")) {
+    throw SyntaxError("read", "the command line", EINVAL, "no store is given",
+                      "Use -s STORE; see diffsnap-create(8).");
+  }
+  return options;
+}
+
+std::string in_milliseconds(std::chrono::nanoseconds time) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.1f ms", std::chrono::duration<double, std::milli>(time).count());
+  return text;
+}
+
+}  // namespace
+
+int run_create(Context &context, const Invocation &invocation) {
+  // Everything that can be wrong with the words comes before anything is asked of the machine.
+  CreateOptions options = parse_options(invocation);
+  const std::vector<StoreSpec> specs = store_specs(invocation.values("store"));
+  StorePlanOptions plan_options;
+  plan_options.chunk = options.chunk;
+  plan_options.force = context.force();
+  if (invocation.has("size")) {
+    plan_options.limit = sys::parse_size(invocation.value("size")) >> sector_shift;
+  }
+  if (invocation.has("name")) {
+    options.name = invocation.value("name");
+    check_name(options.name);
+  }
+
+  const Environment env = context.environment();
+  const Inventory inventory = read_inventory(env.dm);
+  if (options.name.empty()) {
+    options.name = free_name(inventory);
+  } else if (inventory.find_snapshot(options.name)) {
+    throw Error("create", "snapshot \"" + options.name + "\"", EEXIST,
+                "there is a snapshot of that name already");
+  }
+  const Origins origins = find_origins(env, inventory, invocation.arguments());
+  options.origins = origins.all;
+  options.dry_run = context.dry_run();
+
+  Attachments attachments(env);
+  if (context.dry_run() && !origins.to_attach.empty()) {
+    // The rest can only be checked with the origin targets in place.
+    for (const DeviceId device : origins.to_attach) {
+      static_cast<void>(attach(env, device, {{}, true}));
+    }
+    static_cast<void>(plan_store(env, resolve_store_specs(env, specs), ranges_in_use(env.dm), plan_options));
+    return exit_done;
+  }
+  for (const DeviceId device : origins.to_attach) {
+    attachments.add(device);
+  }
+  // After attaching, so that a store on one of the origins is seen as such.
+  options.store = plan_store(env, resolve_store_specs(env, specs), ranges_in_use(env.dm), plan_options);
+
+  sys::FileSystemFreezer freezer;
+  sys::FreezeSection section(freezer, context.memory());
+  const bool freeze = !invocation.has("no-freeze");
+  const CreateResult result =
+      create_snapshot(env, options, freeze ? &freezer : nullptr, freeze ? &section : nullptr);
+  attachments.keep();
+  if (context.dry_run()) {
+    return exit_done;
+  }
+
+  for (const std::string &path : freeze ? freezer.unsupported() : std::vector<std::string>()) {
+    context.warn("The file system on " + path + " cannot be frozen: its image is as after a power failure.");
+  }
+  if (freeze) {
+    context.explain("File systems were frozen for " + in_milliseconds(result.frozen) + ".");
+  }
+  context.explain("Writes were held for " + in_milliseconds(result.closed) + ".");
+  context.done("Snapshot \"" + result.name + "\" created.");
+  return exit_done;
+}
+
+}  // namespace diffsnap::cli

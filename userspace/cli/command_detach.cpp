@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "command.h"
+#include "context.h"
+#include "core/inventory.h"
+#include "core/stacking.h"
+#include "select.h"
+
+namespace diffsnap::cli {
+
+int run_detach(Context &context, const Invocation &invocation) {
+  const Environment env = context.environment();
+
+  for (const std::string &words : invocation.arguments()) {
+    const Inventory inventory = read_inventory(env.dm);
+    // Either the name that `attach` gave it, or any path to the device.
+    const OriginInfo *origin = inventory.find_origin(words);
+    const DeviceId device = origin ? origin->device.id : sys::resolve_device(words);
+    if (!origin) {
+      origin = origin_of(inventory, device);
+    }
+    const std::string name = origin ? origin->name() : words;
+    detach(env, device, context.dry_run());
+    if (!context.dry_run()) {
+      context.done("Origin \"" + name + "\" detached.");
+    }
+  }
+  return exit_done;
+}
+
+}  // namespace diffsnap::cli

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "context.h"
+
+#include "base/error.h"
+#include "command.h"
+#include "core/inventory.h"
+
+namespace diffsnap::cli {
+
+void Context::configure(const Invocation &invocation) {
+  quiet_ = invocation.has("quiet");
+  verbose_ = invocation.has("verbose");
+  dry_run_ = invocation.has("test");
+  force_ = invocation.has("force");
+  if (dry_run_) {
+    err_ << "  TEST MODE: everything is checked, nothing will be changed.\n";
+  }
+}
+
+dm::DeviceMapper &Context::device_mapper() {
+  if (!dm_) {
+    own_dm_ = dm::open_device_mapper();
+    try {
+      static_cast<void>(own_dm_->driver_version());
+    } catch (const Error &error) {
+      throw InitError("talk to", "device-mapper", error.error_number(), {},
+                      "It needs root's permissions and the kernel's dm-mod module.");
+    }
+    dm_ = own_dm_.get();
+  }
+  return *dm_;
+}
+
+Environment Context::environment() {
+  dm::DeviceMapper &mapper = device_mapper();
+  check_kernel(mapper);
+  if (!devices_) {
+    own_devices_ = sys::system_block_devices();
+    devices_ = own_devices_.get();
+  }
+  return {mapper, *devices_, &memory_};
+}
+
+void Context::done(const std::string &line) {
+  if (!quiet_) {
+    out_ << "  " << line << '\n';
+  }
+}
+
+void Context::explain(const std::string &line) {
+  if (verbose_) {
+    err_ << "  " << line << '\n';
+  }
+}
+
+void Context::warn(const std::string &line) {
+  err_ << "  WARNING: " << line << '\n';
+}
+
+}  // namespace diffsnap::cli

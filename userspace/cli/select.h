@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/** @file Finding what arguments name. */
+#ifndef DIFFSNAP_CLI_SELECT_H
+#define DIFFSNAP_CLI_SELECT_H
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/inventory.h"
+#include "core/store_plan.h"
+
+namespace diffsnap::cli {
+
+/** The snapshots of these names, all for none. Throws Error with ENOENT. */
+[[nodiscard]] std::vector<SnapshotInfo> select_snapshots(const Inventory &inventory,
+                                                         const std::vector<std::string> &names);
+
+/** The origin that a device is or lies under; null if it is neither. */
+[[nodiscard]] const OriginInfo *origin_of(const Inventory &inventory, DeviceId device);
+
+/** Takes SNAPSHOT/ORIGIN apart. Throws SyntaxError. */
+[[nodiscard]] std::pair<std::string, std::string> split_image_words(const std::string &words);
+
+/** What -s options name, with sizes in bytes where they have no unit. Throws SyntaxError. */
+[[nodiscard]] std::vector<StoreSpec> store_specs(const std::vector<std::string> &values);
+
+}  // namespace diffsnap::cli
+
+#endif
