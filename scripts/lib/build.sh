@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
-# The userspace build, in build/ of the tree. The module is not part of it: see module-build.
+# The userspace build. The module is not part of it: see module-build.
 # Needs common.sh.
 
-# build_userspace [TARGET]: all, or only that.
+# build_userspace DIR [TARGET]: all, or only that, in DIR.
 build_userspace() {
-	cmake -S "${tree:?}" -B "$tree/build" -DDIFFSNAP_BUILD_MODULE=OFF &&
-		cmake --build "$tree/build" -j "$(nproc)" ${1:+--target "$1"}
+	cmake -S "${tree:?}" -B "$1" -DDIFFSNAP_BUILD_MODULE=OFF &&
+		cmake --build "$1" -j "$(nproc)" ${2:+--target "$2"}
 }

@@ -64,6 +64,7 @@ kernel_fetch() {
 	version=$(suite_version "$suite" "$image")
 	[[ $version == "$name".* ]] || note "$suite has kernel $version by now, taken for $name"
 	dir=$cache/$name-$version
+	kernel_forget_old "$name" "$dir"
 	if [[ ! -d $dir ]]; then
 		tmp=$(mktemp -d "$cache/tmp.XXXXXX")
 		# shellcheck disable=SC2064 # the path of now
@@ -73,6 +74,13 @@ kernel_fetch() {
 		mv -T "$tmp" "$dir"
 	fi
 	echo "$dir"
+}
+
+# kernel_forget_old NAME DIR: point releases before DIR, and what a killed run left;
+# nothing young, which may be in use.
+kernel_forget_old() {
+	find "${2%/*}" -mindepth 1 -maxdepth 1 -type d -mtime +14 \( -name "$1-*" -o -name 'tmp.*' \) \
+		-not -path "$2" -exec rm -rf {} +
 }
 
 # kernel_unpack NAME SUITE IMAGE HEADERS DIR FINAL: fills DIR, which will be moved to FINAL.

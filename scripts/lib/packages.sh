@@ -8,20 +8,21 @@ packages_build=(
 	build-essential cmake pkg-config
 	libdevmapper-dev libblkid-dev libudev-dev libmount-dev libboost-program-options-dev catch2
 )
-packages_module=(gcc-12 make libelf1 xz-utils zstd kmod)
+packages_kernel=(kmod xz-utils zstd)
+packages_module=("${packages_kernel[@]}" gcc-12 make libelf1)
 packages_vm=(
-	qemu-system-x86 busybox-static kmod cpio xz-utils zstd gzip
+	"${packages_kernel[@]}" qemu-system-x86 busybox-static cpio gzip
 	udev lvm2 dmsetup fio e2fsprogs xfsprogs btrfs-progs cryptsetup-bin thin-provisioning-tools
-	util-linux iproute2 jq
+	util-linux iproute2 psmisc procps jq
 )
 packages_check=(shellcheck sparse perl)
 
 # packages_install NAME...: those that are missing; no call of apt if none is.
 packages_install() {
-	local missing=() name
-	for name; do
-		[[ $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null) == installed ]] || missing+=("$name")
-	done
+	local missing
+	# dpkg-query complains of names it has never heard of; those are missing
+	mapfile -t missing < <(comm -23 <(printf '%s\n' "$@" | sort -u) \
+		<(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null | sed -n 's/ installed$//p' | sort -u))
 	[[ ${#missing[@]} -gt 0 ]] || return 0
 	[[ $EUID -eq 0 ]] || die "not root, and packages are missing: ${missing[*]}"
 	note "installing ${missing[*]}"
