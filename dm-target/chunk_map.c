@@ -347,6 +347,8 @@ void chunk_map_init(struct chunk_map *map, u64 nr_chunks)
 	/* The sign bit is lost to the tag of a value. */
 	BUILD_BUG_ON(START_SHIFT + REGION_SHIFT != BITS_PER_LONG - 1);
 	BUILD_BUG_ON(sizeof(u64) != NODE_HEADER);
+	BUILD_BUG_ON(PLACE_RELEASED != MAP_MAX_PLACES);
+	BUILD_BUG_ON(node_sizes[ARRAY_SIZE(node_sizes) - 1] != MAP_NODE_MAX);
 	/* RCU's list must fit into the smallest node. */
 	BUILD_BUG_ON(sizeof(struct region_node) > 32);
 

@@ -64,6 +64,9 @@ enum settled {
 	SETTLED_UNSURE,		/* some, or an update was under way: take the lock */
 };
 
+/* How many places of a store an extent can tell apart. */
+#define MAP_MAX_PLACES	((1ULL << 44) - 1)
+
 /* Bytes of the largest node: every chunk of the region an extent of its own. */
 #define MAP_NODE_MAX	8192
 
@@ -116,7 +119,8 @@ int chunk_map_reserve(struct chunk_map *map, chunk_t chunk, gfp_t gfp);
  * When a larger node is needed, it is taken from @spare. Returns -EAGAIN, with
  * nothing changed and spare->needed set, if there is none or it is too small:
  * the caller drops its lock, calls map_spare_fill() and tries again. Returns
- * -ENOMEM if the region was not reserved. The new state is visible to
+ * -ENOMEM if the region was not reserved, and -EINVAL, with a warning, for a
+ * run that no map can hold. The new state is visible to
  * chunk_map_peek() with release semantics.
  */
 int chunk_map_set(struct chunk_map *map, chunk_t chunk,

@@ -214,6 +214,11 @@ static int store_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		r = -EINVAL;
 		goto free;
 	}
+	if (ti->len / chunk_sectors > MAP_MAX_PLACES) {
+		ti->error = "The store has more chunks than can be told apart";
+		r = -EINVAL;
+		goto free;
+	}
 	r = dm_get_device(ti, device, dm_table_get_mode(ti->table), &table->dev);
 	if (r) {
 		ti->error = "Cannot get the store's device";
