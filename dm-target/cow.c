@@ -242,14 +242,15 @@ static void copy_end_io(struct bio *bio)
 /* What lies behind the origin's end in its last, partial chunk reads as zeroes. */
 static void zero_tail(struct copy *copy, unsigned int from)
 {
-	unsigned int unit = copy->store->unit_bytes;
+	unsigned int page_bytes = copy->store->page_bytes;
 	unsigned int bytes = copy->nr << (copy->store->chunk_shift + SECTOR_SHIFT);
 
 	while (from < bytes) {
-		unsigned int in_unit = from % unit;
+		unsigned int in_page = from % page_bytes;
 
-		memzero_page(store_copy_page(copy, from), in_unit, unit - in_unit);
-		from += unit - in_unit;
+		memzero_page(store_copy_page(copy, from), in_page,
+			     page_bytes - in_page);
+		from += page_bytes - in_page;
 	}
 }
 

@@ -67,15 +67,15 @@ static void copy_data(struct diffsnap_io *io, unsigned int skip, struct copy *co
 		unsigned int n = min(len, bv.bv_len);
 
 		if (copy) {
-			unsigned int unit = copy->store->unit_bytes;
+			unsigned int page_bytes = copy->store->page_bytes;
 			struct page *page = store_copy_page(copy, offset);
 
-			n = min(n, unit - offset % unit);
+			n = min(n, page_bytes - offset % page_bytes);
 			if (direction == TO_BIO)
 				memcpy_page(bv.bv_page, bv.bv_offset, page,
-					    offset % unit, n);
+					    offset % page_bytes, n);
 			else
-				memcpy_page(page, offset % unit, bv.bv_page,
+				memcpy_page(page, offset % page_bytes, bv.bv_page,
 					    bv.bv_offset, n);
 			offset += n;
 		} else {
@@ -89,12 +89,12 @@ static void copy_data(struct diffsnap_io *io, unsigned int skip, struct copy *co
 /* Zeroes @len bytes of a copy's pages from @offset. */
 static void zero_copy(struct copy *copy, unsigned int offset, unsigned int len)
 {
-	unsigned int unit = copy->store->unit_bytes;
+	unsigned int page_bytes = copy->store->page_bytes;
 
 	while (len) {
-		unsigned int n = min(len, unit - offset % unit);
+		unsigned int n = min(len, page_bytes - offset % page_bytes);
 
-		memzero_page(store_copy_page(copy, offset), offset % unit, n);
+		memzero_page(store_copy_page(copy, offset), offset % page_bytes, n);
 		offset += n;
 		len -= n;
 	}
@@ -488,10 +488,10 @@ static int read_old_chunk(struct diffsnap_io *io, struct copy *copy)
 		return -EINPROGRESS;
 	}
 	if (source.copy) {
-		for (offset = 0; offset < bytes; offset += store->unit_bytes)
+		for (offset = 0; offset < bytes; offset += store->page_bytes)
 			memcpy_page(store_copy_page(copy, offset), 0,
 				    store_copy_page(source.copy, source.offset + offset),
-				    0, store->unit_bytes);
+				    0, store->page_bytes);
 		store_copy_put(source.copy);
 		return 0;
 	}

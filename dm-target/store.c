@@ -14,8 +14,14 @@
 /* Writes to the store that are under way at once. */
 #define MAX_BATCHES		4
 
+/* Large enough for a disk to be busy with, small enough to be soon done. */
+#define BATCH_BYTES		(COPY_MAX_PAGES * PAGE_SIZE)
+
 /* Reserves: copies that can be made when memory is short. */
 #define MIN_COPIES		16
+
+/* Pages of a large copy are allocated in pieces of at most this order. */
+#define LARGE_ORDER		4
 
 /* How long a small rest stays in memory. */
 #define FLUSH_DELAY		(HZ / 5)
@@ -75,8 +81,46 @@ static void copy_free_pages(struct copy *copy)
 {
 	unsigned int i;
 
-	for (i = 0; i < copy->bio.bi_vcnt; i++)
-		mempool_free(copy->bio.bi_io_vec[i].bv_page, &copy->store->pages);
+	for (i = 0; i < copy->bio.bi_vcnt; i++) {
+		struct page *page = copy->bio.bi_io_vec[i].bv_page;
+
+		if (copy->order)
+			__free_pages(page, copy->order);
+		else
+			mempool_free(page, &copy->store->pages);
+	}
+	copy->bio.bi_vcnt = 0;
+	copy->bio.bi_iter.bi_size = 0;
+}
+
+static void copy_set_order(struct copy *copy, unsigned int order)
+{
+	copy->order = order;
+	copy->unit = copy->store->page_bytes << order;
+}
+
+/*
+ * Large copies in few pieces, so that devices that take few segments need not
+ * split them. Only if that is to be had for nothing.
+ */
+static bool copy_alloc_large(struct copy *copy, unsigned int nr_pages)
+{
+	unsigned int order = min_t(unsigned int, __ffs(nr_pages), LARGE_ORDER);
+
+	if (!order)
+		return false;
+	copy_set_order(copy, order);
+	for (; nr_pages; nr_pages -= 1U << order) {
+		struct page *page = alloc_pages(GFP_TRY | __GFP_NORETRY |
+						__GFP_COMP, order);
+
+		if (!page) {
+			copy_free_pages(copy);
+			return false;
+		}
+		__bio_add_page(&copy->bio, page, copy->unit, 0);
+	}
+	return true;
 }
 
 /*
@@ -88,6 +132,9 @@ static bool copy_alloc_pages(struct copy *copy, unsigned int nr_pages, gfp_t gfp
 {
 	struct store *store = copy->store;
 
+	if (copy_alloc_large(copy, nr_pages))
+		return true;
+	copy_set_order(copy, 0);
 	while (copy->bio.bi_vcnt < nr_pages) {
 		struct page *page;
 
@@ -97,7 +144,7 @@ static bool copy_alloc_pages(struct copy *copy, unsigned int nr_pages, gfp_t gfp
 			page = alloc_page(gfp);
 		if (!page)
 			return false;
-		__bio_add_page(&copy->bio, page, store->unit_bytes, 0);
+		__bio_add_page(&copy->bio, page, copy->unit, 0);
 	}
 	return true;
 }
@@ -202,7 +249,8 @@ void store_copy_put(struct copy *copy)
 
 struct page *store_copy_page(struct copy *copy, unsigned int offset)
 {
-	return copy->bio.bi_io_vec[offset / copy->store->unit_bytes].bv_page;
+	return copy->bio.bi_io_vec[offset / copy->unit].bv_page +
+	       offset % copy->unit / PAGE_SIZE;
 }
 
 /*
@@ -492,14 +540,18 @@ static struct copy *next_dirty(struct store *store)
 static bool batch_add(struct batch *batch, struct copy *copy)
 {
 	struct store *store = batch->store;
-	unsigned int i, nr_pages = copy->nr * store->pages_per_chunk;
+	unsigned int bytes = copy->nr << (store->chunk_shift + SECTOR_SHIFT);
+	unsigned int i, len;
 
 	lockdep_assert_held(&store->lock);
-	if (batch->bio.bi_vcnt + nr_pages > COPY_MAX_PAGES)
+	if (batch->bio.bi_vcnt + DIV_ROUND_UP(bytes, copy->unit) > COPY_MAX_PAGES ||
+	    batch->bio.bi_iter.bi_size + bytes > BATCH_BYTES)
 		return false;
-	for (i = 0; i < nr_pages; i++)
-		__bio_add_page(&batch->bio, copy->bio.bi_io_vec[i].bv_page,
-			       store->unit_bytes, 0);
+	/* A copy that got less space than it asked for does not use all of it. */
+	for (i = 0; bytes; i++, bytes -= len) {
+		len = min(bytes, copy->unit);
+		__bio_add_page(&batch->bio, copy->bio.bi_io_vec[i].bv_page, len, 0);
+	}
 	copy->state = COPY_WRITING;
 	store->nr_dirty -= copy->nr;
 	list_add_tail(&copy->batch_node, &batch->copies);
@@ -850,8 +902,8 @@ int store_init(struct store *store, const struct store_ops *ops,
 
 	store->ops = ops;
 	store->chunk_shift = ilog2(chunk_sectors);
-	store->unit_bytes = min_t(unsigned int, chunk_bytes, PAGE_SIZE);
-	store->pages_per_chunk = chunk_bytes / store->unit_bytes;
+	store->page_bytes = min_t(unsigned int, chunk_bytes, PAGE_SIZE);
+	store->pages_per_chunk = chunk_bytes / store->page_bytes;
 	store->copy_max = COPY_MAX_PAGES / store->pages_per_chunk;
 
 	spin_lock_init(&store->lock);

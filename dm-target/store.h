@@ -68,9 +68,11 @@ struct copy {
 	DECLARE_BITMAP(dead, COPY_MAX_PAGES);	/* places given back meanwhile */
 
 	/*
-	 * Reads the old contents. Its vectors, one per page and never
-	 * merged, are the copy's pages. Must be last.
+	 * Reads the old contents. Its vectors, all of unit bytes and never
+	 * merged, are the copy's memory. Must be last.
 	 */
+	unsigned int order;		/* of each vector's pages */
+	unsigned int unit;
 	struct bio bio;
 };
 
@@ -107,7 +109,7 @@ struct store {
 	const struct store_ops *ops;
 	unsigned int chunk_shift;	/* log2 of sectors per chunk */
 	unsigned int pages_per_chunk;
-	unsigned int unit_bytes;	/* bytes of a chunk in each of its pages */
+	unsigned int page_bytes;	/* of a chunk in each of its pages */
 	unsigned int copy_max;		/* chunks of the largest copy */
 
 	struct bio_set copies;		/* of struct copy */
@@ -189,7 +191,10 @@ int store_copy_place(struct copy *copy, unsigned int nr);
  */
 void store_copy_free(struct copy *copy, bool placed);
 
-/* The page of @copy that holds byte @offset of it. */
+/*
+ * The page of @copy that holds byte @offset of it, at the offset's remainder by
+ * store->page_bytes.
+ */
 struct page *store_copy_page(struct copy *copy, unsigned int offset);
 
 /* Puts a copy whose data is complete into the buffer. The store owns it. */
