@@ -189,7 +189,7 @@ class DiffsnapBackend : public Backend {
     if (const int error = dm::message(store_, "drop"))
       throw CheckFailure(std::string("drop: ") + std::strerror(error));
     expect_state("dropped");
-    for (std::size_t i = 0; i < image_names_.size(); i++) {
+    for (std::size_t i = 0; i < image_names_.size() && images_[i]; i++) {
       std::vector<char> space(3 * 4096);
       void *buffer = space.data();
       std::size_t room = space.size();

@@ -1088,13 +1088,23 @@ void Runner::round() {
     break;
   }
 
+  bool have_images = true;
+
   {
     Busy busy(activities_.front(), "making of image", 0, 0);
 
-    backend_.make_images();
+    try {
+      backend_.make_images();
+    } catch (const EnvironmentError &) {
+      // A snapshot may be given up as soon as it is cut.
+      if (options_.invalid == Invalid::never || backend_.status().valid)
+        throw;
+      have_images = false;
+    }
   }
-  check_chains();
-  for (std::size_t i = 0; i < targets_.size() && !failed_; i++) {
+  if (have_images)
+    check_chains();
+  for (std::size_t i = 0; i < targets_.size() && have_images && !failed_; i++) {
     for (unsigned n = 0; n < options_.readers; n++)
       start(image_threads_, i, [this](Worker &worker) { read_image(worker); });
     if (options_.image_writes)
@@ -1107,9 +1117,9 @@ void Runner::round() {
   stop(stop_images_, image_threads_);
 
   // Complete, with the origins' writers still at it.
-  for (std::size_t i = 0; i < targets_.size() && !failed_; i++)
+  for (std::size_t i = 0; i < targets_.size() && have_images && !failed_; i++)
     check_image_all(i);
-  if (!failed_)
+  if (have_images && !failed_)
     check_chains();
 
   const SnapshotStatus status = backend_.status();

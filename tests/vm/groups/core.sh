@@ -96,6 +96,7 @@ refused() {
 constructors_refuse() {
 	local size before bad
 	one_snapshot
+	on_exit remove_device refused
 	size=$(size_of "${disks[1]}")
 	before=$(dmsetup status)
 	local any='Invalid argument|No such (file|device)|Block device required'

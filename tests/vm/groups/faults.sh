@@ -43,9 +43,10 @@ remove_scsi_disk() {
 scsi_errors() { echo "$1" >/sys/bus/pseudo/drivers/scsi_debug/opts; }
 
 store_full() {
-	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 16384 --rounds 3 --round 4 \
+	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 49152 --rounds 3 --round 6 --before 0.1 \
 		--expect-invalid --expect-status 'overflow store-full:28:' --max-write 60
-	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 16384 --rounds 2 --round 4 \
+	# at once, maybe before there are images
+	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 8192 --rounds 2 --round 2 \
 		--expect-invalid --expect-status 'overflow store-full:28:' --no-image-writes --chunk 64
 }
 
