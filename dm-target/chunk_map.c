@@ -68,7 +68,7 @@ struct region_node {
  * half full, the header counted, hence at most 16 bytes per extent.
  */
 static const u16 node_sizes[] = {
-	32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192
+	32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, MAP_NODE_MAX
 };
 
 /* What the lock's holder finds in a region. */
@@ -348,7 +348,6 @@ void chunk_map_init(struct chunk_map *map, u64 nr_chunks)
 	BUILD_BUG_ON(START_SHIFT + REGION_SHIFT != BITS_PER_LONG - 1);
 	BUILD_BUG_ON(sizeof(u64) != NODE_HEADER);
 	BUILD_BUG_ON(PLACE_RELEASED != MAP_MAX_PLACES);
-	BUILD_BUG_ON(node_sizes[ARRAY_SIZE(node_sizes) - 1] != MAP_NODE_MAX);
 	/* RCU's list must fit into the smallest node. */
 	BUILD_BUG_ON(sizeof(struct region_node) > 32);
 
