@@ -60,6 +60,12 @@ start_load() {
 	load+=("$!")
 }
 
+# Past the cache: a file system's writes do not pass through that of its device.
+read_device() { dd if="$1" bs=1M iflag=direct status=none; }
+
+# same_as_copy DEVICE COPY
+same_as_copy() { read_device "$1" | cmp - "$2"; }
+
 # check_sums DIRECTORY NAME: the tree as it was.
 check_sums() { (cd "$1/tree" && sha256sum --quiet -c "$work/sums.$2"); }
 
@@ -88,8 +94,8 @@ run diffsnap origins
 say "One snapshot of both. Only for the proof they are held still before, and copied"
 fsfreeze -f "$work/lv"
 fsfreeze -f "$work/disk"
-cat /dev/vg/data >"$work/copy-lv"
-cat "$disk" >"$work/copy-disk"
+read_device /dev/vg/data >"$work/copy-lv"
+read_device "$disk" >"$work/copy-disk"
 run diffsnap create -n demo -s "$(readlink -f "${disks[2]}")" /dev/vg/data "$disk"
 fsfreeze -u "$work/disk"
 fsfreeze -u "$work/lv"
@@ -103,23 +109,21 @@ case ${images[0]} in
 esac
 
 say "The load goes on, and the files are overwritten"
-cmp "$image_lv" "$work/copy-lv"
-cmp "$image_disk" "$work/copy-disk"
+same_as_copy "$image_lv" "$work/copy-lv"
+same_as_copy "$image_disk" "$work/copy-disk"
 good "right after the cut, under load, each image is the copy, byte for byte"
 overwrite_tree "$work/lv"
 overwrite_tree "$work/disk"
 sleep 10
-cmp "$image_lv" "$work/copy-lv"
-cmp "$image_disk" "$work/copy-disk"
+same_as_copy "$image_lv" "$work/copy-lv"
+same_as_copy "$image_disk" "$work/copy-disk"
 good "and it still is after all that was written"
 stop_load
 sync
-for origin in "/dev/vg/data $work/copy-lv" "$disk $work/copy-disk"; do
-	read -r device copy <<<"$origin"
-	changed=$(cmp -l "$device" "$copy" | wc -l) || :
-	[[ $changed -gt 1000000 ]] || bad "$device has hardly changed: this proves nothing"
-	good "$device itself differs from it by $changed bytes by now"
-done
+if same_as_copy /dev/vg/data "$work/copy-lv" >/dev/null; then bad "the logical volume has not changed: this proves nothing"; fi
+if same_as_copy "$disk" "$work/copy-disk" >/dev/null; then bad "the disk has not changed: this proves nothing"; fi
+good "while the devices themselves have changed"
+run diffsnap images
 run diffsnap list
 
 say "The images are mounted"
