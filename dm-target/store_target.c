@@ -150,6 +150,21 @@ static int parse_chunk_size(const char *arg, unsigned int *chunk, char **error)
 	return 0;
 }
 
+/*
+ * Preserved data must not pass an origin: its write would wait for a copy that
+ * waits for it. Only the device itself is looked at; what lies further down is
+ * for those to know who stacked it.
+ */
+static bool is_origin(dev_t dev)
+{
+	bool found;
+
+	mutex_lock(&registry_mutex);
+	found = origin_find(dev);
+	mutex_unlock(&registry_mutex);
+	return found;
+}
+
 /* Takes up the snapshot of the device, or makes one. */
 static int get_snapshot(struct dm_target *ti, struct store_table *table,
 			unsigned int chunk_sectors)
@@ -227,6 +242,10 @@ static int store_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	r = -EINVAL;
 	if (bdev_is_zoned(table->dev->bdev)) {
 		ti->error = "Zoned devices are not supported";
+		goto put_device;
+	}
+	if (is_origin(table->dev->bdev->bd_dev)) {
+		ti->error = "The store's device is an origin";
 		goto put_device;
 	}
 	if (ti->len > bdev_nr_sectors(table->dev->bdev)) {
