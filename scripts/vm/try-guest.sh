@@ -55,8 +55,8 @@ overwrite_tree() {
 }
 
 start_load() {
-	fio --name="load-$(basename "$1")" --directory="$1" --size=48M --rw=randwrite --bsrange=4k-64k \
-		--rate_iops=150 --ioengine=psync --time_based --runtime=600 --fsync=64 >/dev/null &
+	fio --name="load-$(basename "$1")" --directory="$1" --size=24M --rw=randwrite --bsrange=4k-64k \
+		--rate_iops=60 --ioengine=psync --time_based --runtime=600 --fsync=64 >/dev/null &
 	load+=("$!")
 }
 
