@@ -678,16 +678,22 @@ static void forget_dirty(struct store *store)
 		store_copy_put(copy);
 }
 
+/*
+ * Takes throttled requests on when there is room for one of the largest copies
+ * at least: with less they would only come back.
+ */
 static void wake_throttled(struct store *store)
 {
 	struct bio_list parked;
+	u64 room;
 
 	bio_list_init(&parked);
 	spin_lock(&store->lock);
 	if (store->waits_for_space && space_available(&store->space))
 		store->waits_for_space = false;
+	room = max_t(u64, buffer_limit(store) / 8, store->copy_max);
 	if (!store->waits_for_space &&
-	    store->nr_charged <= buffer_limit(store) - buffer_limit(store) / 8) {
+	    store->nr_charged + room <= buffer_limit(store)) {
 		bio_list_merge(&parked, &store->throttled);
 		bio_list_init(&store->throttled);
 	}
