@@ -576,6 +576,8 @@ int image_map_bio(struct dm_target *ti, struct bio *bio)
 	struct image *image = ti->private;
 	struct diffsnap_io *io = bio_io(bio);
 
+	/* What completes a read may be a worker. */
+	bio_clear_polled(bio);
 	io->ti = ti;
 	io->member = image->member;
 	io->kind = IMAGE_DONE;

@@ -151,9 +151,12 @@ void snapshot_degrade(struct snapshot *snapshot, enum snapshot_mode mode,
 	if (!changed)
 		return;
 
-	if (mode != SNAPSHOT_DROPPED)
+	if (mode != SNAPSHOT_DROPPED && culprit)
 		DMERR("%s: snapshot given up: %s, error %d, origin %u:%u",
 		      snapshot->name, what, error, MAJOR(culprit), MINOR(culprit));
+	else if (mode != SNAPSHOT_DROPPED)
+		DMERR("%s: snapshot given up: %s, error %d", snapshot->name, what,
+		      error);
 	queue_held(snapshot, &snapshot->release_work);
 	queue_held(snapshot, &snapshot->event_work);
 }
