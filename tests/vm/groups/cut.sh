@@ -166,13 +166,15 @@ foreign_table() {
 	local round index pids
 	modprobe dm-delay
 	for ((round = 0; round < 8; round++)); do
-		dmsetup create slow --table "0 65536 delay ${disks[0]} 0 400 ${disks[0]} 0 0"
+		# slow only when udev has looked at everything
+		dmsetup create slow --table "0 65536 linear ${disks[0]} 0"
 		dmsetup create a --table "0 65536 diffsnap-origin /dev/mapper/slow"
 		dmsetup create snap --table "0 65536 diffsnap-store $store_disk 8"
 		fill /dev/mapper/a A 0 4096
 		take_snapshot snap a
 		dmsetup create image --table '0 65536 diffsnap-image /dev/mapper/snap /dev/mapper/a'
 		udevadm settle
+		reload_device slow "0 65536 delay ${disks[0]} 0 400 ${disks[0]} 0 0"
 		pids=()
 		for ((index = 0; index < 16; index++)); do
 			dd if=/dev/mapper/image of=/run/read$index bs=256k skip=$index count=1 iflag=direct status=none &
@@ -193,6 +195,7 @@ foreign_table() {
 				file_shows /run/read$index A 256 || fail "new data in round $round, read $index"
 			fi
 		done
+		reload_device slow "0 65536 linear ${disks[0]} 0"
 		assert_eq invalid "$(store_state snap)"
 		assert_match '^origin-gone:' "$(store_reason snap)"
 		read_fails /dev/mapper/image
