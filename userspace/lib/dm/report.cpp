@@ -4,6 +4,7 @@
 #include <libdevmapper.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstdarg>
 #include <cstddef>
@@ -33,7 +34,8 @@ struct Free {
 /** What the callbacks from C need. libdevmapper has one logging function per process, hence one of these. */
 struct Sink {
   bool trim = false;
-  std::string error;
+  std::string help;   // the list of fields, which comes as warnings
+  std::string error;  // the first one; the rest only says what to read
 };
 Sink *sink;
 
@@ -55,7 +57,14 @@ __attribute__((format(printf, 5, 6))) void report_log(int level, const char *, i
   const std::unique_ptr<char, Free> owner(text);
 
   if (severity <= level_error) {
-    sink->error = text;
+    if (sink->error.empty()) {
+      sink->error = text;
+    }
+    return;
+  }
+  if ((level & level_to_stderr) != 0) {
+    sink->help += text;
+    sink->help += '\n';
     return;
   }
   if (sink->trim) {
@@ -64,7 +73,6 @@ __attribute__((format(printf, 5, 6))) void report_log(int level, const char *, i
       text[--end] = '\0';
     }
   }
-  // The list of fields comes as a warning; asked for by `-o help`, it is data.
   std::puts(text);
 }
 
@@ -97,9 +105,11 @@ T *pool_copy(dm_pool *pool, const T &value) {
   return memory ? new (memory) T(value) : nullptr;
 }
 
-int set_number(dm_pool *pool, dm_report_field *field, const std::string &text, std::uint64_t sort_value) {
+/** @param sort_value  of the type that dm_report expects for the field's */
+template <typename Number>
+int set_number(dm_pool *pool, dm_report_field *field, const std::string &text, Number sort_value) {
   const char *shown = dm_pool_strdup(pool, text.c_str());
-  const std::uint64_t *sorted = pool_copy(pool, sort_value);
+  const Number *sorted = pool_copy(pool, sort_value);
   if (!shown || !sorted) {
     return 0;
   }
@@ -146,17 +156,18 @@ int report_number(dm_report *, dm_pool *pool, dm_report_field *field, const void
   if (const auto *number = std::get_if<ShownNumber>(&cell)) {
     return set_number(pool, field, number->text, number->value);
   }
-  return set_number(pool, field, {}, 0);
+  return set_number(pool, field, {}, std::uint64_t{0});
 }
 
 int report_size(dm_report *, dm_pool *pool, dm_report_field *field, const void *data, void *private_data) {
+  // Sectors, as a double, whatever libdevmapper.h says.
   const auto &options = *static_cast<const ReportOptions *>(private_data);
   const auto *bytes = std::get_if<std::uint64_t>(static_cast<const Cell *>(data));
   if (!bytes) {
-    return set_number(pool, field, {}, 0);
+    return set_number(pool, field, {}, 0.0);
   }
   return set_number(pool, field, sys::format_size(*bytes, options.units, options.suffix),
-                    *bytes >> sector_shift);
+                    static_cast<double>(*bytes >> sector_shift));
 }
 
 int report_percent(dm_report *report, dm_pool *, dm_report_field *field, const void *data, void *) {
@@ -173,20 +184,24 @@ struct TypeOfColumn {
   ReportFunction function;
 };
 
+/**
+ * The type flag alone: with an alignment beside it dm_report cannot parse selections any more. Texts are
+ * aligned to the left and numbers to the right as it is.
+ */
 TypeOfColumn type_of(ColumnType type) {
   switch (type) {
     case ColumnType::list:
-      return {DM_REPORT_FIELD_TYPE_STRING_LIST | DM_REPORT_FIELD_ALIGN_LEFT, report_list};
+      return {DM_REPORT_FIELD_TYPE_STRING_LIST, report_list};
     case ColumnType::number:
-      return {DM_REPORT_FIELD_TYPE_NUMBER | DM_REPORT_FIELD_ALIGN_RIGHT, report_number};
+      return {DM_REPORT_FIELD_TYPE_NUMBER, report_number};
     case ColumnType::size:
-      return {DM_REPORT_FIELD_TYPE_SIZE | DM_REPORT_FIELD_ALIGN_RIGHT, report_size};
+      return {DM_REPORT_FIELD_TYPE_SIZE, report_size};
     case ColumnType::percent:
-      return {DM_REPORT_FIELD_TYPE_PERCENT | DM_REPORT_FIELD_ALIGN_RIGHT, report_percent};
+      return {DM_REPORT_FIELD_TYPE_PERCENT, report_percent};
     case ColumnType::text:
       break;
   }
-  return {DM_REPORT_FIELD_TYPE_STRING | DM_REPORT_FIELD_ALIGN_LEFT, report_text};
+  return {DM_REPORT_FIELD_TYPE_STRING, report_text};
 }
 
 /** dm_report asks for the object of a row, and adds the field's offset to it. */
@@ -241,7 +256,8 @@ std::uint32_t output_flags(const ReportOptions &options) {
 
 void print_report(const std::string &object, const std::vector<Column> &columns, const std::vector<Row> &rows,
                   const ReportOptions &options) {
-  const std::string description = "Fields of each " + object;
+  std::string description = object;  // shown as "Snapshot Fields"
+  description.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(description.front())));
   const dm_report_object_type objects[] = {{row_type, description.c_str(), "", object_of_row},
                                            {0, nullptr, nullptr, nullptr}};
   const auto types = field_types(columns);
@@ -268,12 +284,16 @@ void print_report(const std::string &object, const std::vector<Column> &columns,
   // Before anything is written: without a prefix, writing prefixed names crashes.
   check(dm_report_set_output_field_name_prefix(report.get(), "DIFFSNAP_") != 0);
   if (report_types == 0 || options.fields == "help" || options.fields == "?" || options.selection == "help") {
-    return;  // the list of fields was all that was wanted
+    std::fputs(messages.help.c_str(), stdout);  // asked for: it is data then
+    return;
   }
 
   UniqueGroup group(json ? dm_report_group_create(DM_REPORT_GROUP_JSON, nullptr) : nullptr);
   if (json) {
     check(group != nullptr);
+    // The same two levels as lvs has: {"report":[{"snapshot":[...]}]}
+    char outer[] = "report";
+    check(dm_report_group_push(group.get(), nullptr, outer) != 0);
     check(dm_report_group_push(group.get(), report.get(), const_cast<char *>(object.c_str())) != 0);
   }
   for (Row row : rows) {
