@@ -60,6 +60,7 @@ What may happen:
   --expect-status TEXT    part of the store's status when the load has ended
   --max-write S           a write to an origin may take so long
   --image-no-space        an image's writer may be told ENOSPC
+  --image-errors          reads of an image may fail, its snapshot being valid
   --origin-errors         an origin's writer may be told EIO
   --first-cut-fails ERRNO the first cut of each round must fail like this
 
@@ -194,6 +195,7 @@ Options parse(int argc, char **argv) {
       {"expect-status", {true, [&](Value v) { run.status = v; }}},
       {"max-write", {true, [&](Value v) { run.max_write = real_number(v); }}},
       {"image-no-space", {false, [&](Value) { run.image_no_space = true; }}},
+      {"image-errors", {false, [&](Value) { run.image_errors = true; }}},
       {"origin-errors", {false, [&](Value) { run.origin_errors = true; }}},
       {"first-cut-fails", {true, [&](Value v) { run.first_cut_error = errno_of(v); }}},
       {"before-cut", {true, [&](Value v) { run.before_cut = v; }}},

@@ -429,18 +429,24 @@ bool Runner::check_image(Activity &activity, std::size_t origin, const Range &ra
 
   if (error) {
     image_read_errors_.add();
-    if (options_.invalid == Invalid::never || error != EIO) {
+    // Once a snapshot is given up, all reads fail; until then none may, unless
+    // that is asked for.
+    const bool valid = options_.invalid == Invalid::never || backend_.status().valid;
+
+    if (valid ? !options_.image_errors : error != EIO) {
       fail("image " + std::to_string(origin) + " read at sector " + std::to_string(range.sector) + ", " +
-           std::to_string(range.count) + " sectors: " + std::strerror(error));
+           std::to_string(range.count) + " sectors: " + std::strerror(error) +
+           (valid ? ", of a valid snapshot" : ", of an invalid snapshot"));
       return false;
     }
-    for (std::size_t i = 0; i < targets_.size(); i++) {
+    for (std::size_t i = 0; i < targets_.size() && !valid; i++) {
       if (i != origin && !backend_.invalid_together())
         continue;
 
+      const Time now = clock_.tick();
       Time since = targets_[i]->invalid_since;
 
-      while (look.until() < since && !targets_[i]->invalid_since.compare_exchange_weak(since, look.until()))
+      while (now < since && !targets_[i]->invalid_since.compare_exchange_weak(since, now))
         ;
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));

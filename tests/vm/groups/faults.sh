@@ -198,7 +198,8 @@ origin_removed_by_force() {
 	writer=$!
 	sleep 3
 	kill -0 "$writer"
-	expect_fail 1 '' dmsetup remove --force data
+	# refused where the load still has it open: then it is an error table
+	dmsetup remove --force data || :
 	timeout 30 tail --pid="$writer" -f /dev/null
 	wait "$writer" || status=$?
 	[[ $status -ne 0 ]] || fail "writes to an error table succeeded"
@@ -227,7 +228,7 @@ image_read_error() {
 	take_snapshot snap data
 	add_image image snap data
 	scsi_errors 2
-	expect_fail 1 'Input/output error' \
+	expect_fail 1 'Input/output error|No data available' \
 		dd if=/dev/mapper/image of=/dev/null bs=4k skip=5000 count=8 iflag=direct
 	scsi_errors 0
 	assert_eq active "$(store_state snap)"
@@ -296,7 +297,7 @@ origin_pulled() {
 store_pulled() {
 	add_scsi_disk
 	run_oracle "${two[@]}" --store "$scsi_disk" --rounds 1 --round 4 --expect-invalid \
-		--expect-status 'invalid store-write:' --max-write 60 \
+		--expect-status 'invalid store-write:' --max-write 60 --image-errors \
 		--during "echo 1 >/sys/block/${scsi_disk#/dev/}/device/delete"
 }
 
