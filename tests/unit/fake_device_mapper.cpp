@@ -13,7 +13,20 @@ namespace {
 
 class FakeCookie final : public dm::UdevCookie {
  public:
-  void wait() override {}
+  FakeCookie(FakeDeviceMapper &dm, std::uint32_t value) : dm_(dm), value_(value) {}
+  ~FakeCookie() override { end(); }
+  void wait() override { end(); }
+
+ private:
+  void end() noexcept {
+    if (value_ != 0) {
+      dm_.end_cookie(value_);
+    }
+    value_ = 0;
+  }
+
+  FakeDeviceMapper &dm_;
+  std::uint32_t value_;
 };
 
 class FakeMessage final : public dm::PreparedMessage {
@@ -300,7 +313,19 @@ std::unique_ptr<dm::PreparedMessage> FakeDeviceMapper::prepare_message(const std
 
 std::unique_ptr<dm::UdevCookie> FakeDeviceMapper::make_cookie() {
   log_.push_back("cookie");
-  return std::make_unique<FakeCookie>();
+  const std::uint32_t value = next_cookie_++;
+  open_cookies.push_back(value);
+  if (ledger_ != nullptr) {
+    ledger_->begun(value);
+  }
+  return std::make_unique<FakeCookie>(*this, value);
+}
+
+void FakeDeviceMapper::end_cookie(std::uint32_t cookie) noexcept {
+  open_cookies.erase(std::remove(open_cookies.begin(), open_cookies.end(), cookie), open_cookies.end());
+  if (ledger_ != nullptr) {
+    ledger_->ended(cookie);
+  }
 }
 
 std::optional<std::uint32_t> FakeDeviceMapper::wait_event(const std::string &name, std::uint32_t known,

@@ -71,6 +71,9 @@ class FakeDeviceMapper final : public dm::DeviceMapper {
   [[nodiscard]] bool any_inactive() const;
   /** A failing resume leaves the device suspended, as a failed swap in the kernel may. */
   bool failed_resume_suspends = false;
+  /** Cookies that were made and not waited for, and those that were abandoned. */
+  std::vector<std::uint32_t> open_cookies;
+  std::vector<std::uint32_t> abandoned_cookies;
 
   dm::Version driver_version() override { return {4, 47, 0}; }
   std::vector<dm::TargetVersion> targets() override;
@@ -91,6 +94,10 @@ class FakeDeviceMapper final : public dm::DeviceMapper {
   std::unique_ptr<dm::PreparedMessage> prepare_message(const std::string &name,
                                                        const std::string &text) override;
   std::unique_ptr<dm::UdevCookie> make_cookie() override;
+  void keep_ledger(dm::CookieLedger *ledger) override { ledger_ = ledger; }
+  void abandon_cookie(std::uint32_t cookie) noexcept override { abandoned_cookies.push_back(cookie); }
+  /** For the cookies themselves. */
+  void end_cookie(std::uint32_t cookie) noexcept;
   std::optional<std::uint32_t> wait_event(const std::string &name, std::uint32_t known,
                                           std::optional<std::chrono::milliseconds> timeout) override;
 
@@ -108,6 +115,8 @@ class FakeDeviceMapper final : public dm::DeviceMapper {
   FaultPlan &faults_;
   std::map<std::string, Device> devices_;
   unsigned next_minor_ = 0;
+  dm::CookieLedger *ledger_ = nullptr;
+  std::uint32_t next_cookie_ = 1;
 };
 
 }  // namespace diffsnap::test

@@ -21,7 +21,7 @@ int run_attach(Context &context, const Invocation &invocation) {
   }
   options.dry_run = context.dry_run();
 
-  const Environment env = context.environment();
+  const Environment env = context.environment_for_changes();
   const AttachResult result = attach(env, sys::resolve_device(invocation.arguments().front()), options);
   // Data, and therefore in spite of -q: it is what users have to open from now on.
   context.out() << "/dev/mapper/" << result.name << '\n';

@@ -197,7 +197,7 @@ int run_create(Context &context, const Invocation &invocation) {
     check_name(options.name);
   }
 
-  const Environment env = context.environment();
+  const Environment env = context.environment_for_changes();
   const Inventory inventory = read_inventory(env.dm);
   if (options.name.empty()) {
     options.name = free_name(inventory);

@@ -8,7 +8,7 @@
 namespace diffsnap::cli {
 
 int run_detach(Context &context, const Invocation &invocation) {
-  const Environment env = context.environment();
+  const Environment env = context.environment_for_changes();
 
   for (const std::string &words : invocation.arguments()) {
     const Inventory inventory = read_inventory(env.dm);

@@ -32,7 +32,7 @@ int run_extend(Context &context, const Invocation &invocation) {
     change = sys::parse_size_change(invocation.value("size"));
   }
 
-  const Environment env = context.environment();
+  const Environment env = context.environment_for_changes();
   const SnapshotInfo snapshot = get_snapshot(env.dm, name, "extend");
   StorePlanOptions options;
   options.chunk = snapshot.table.chunk;

@@ -6,7 +6,7 @@
 namespace diffsnap::cli {
 
 int run_remove(Context &context, const Invocation &invocation) {
-  const Environment env = context.environment();
+  const Environment env = context.environment_for_changes();
   RemoveOptions options;
   options.force = context.force();
   options.dry_run = context.dry_run();

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "command.h"
 #include "core/inventory.h"
+#include "core/leftovers.h"
 
 namespace diffsnap::cli {
 
@@ -39,6 +40,18 @@ Environment Context::environment() {
     devices_ = own_devices_.get();
   }
   return {mapper, *devices_, &memory_};
+}
+
+Environment Context::environment_for_changes() {
+  const Environment env = environment();
+  // Invented devices are nobody else's.
+  if (!dry_run_ && !lock_ && own_dm_) {
+    lock_ = std::make_unique<ChangeLock>(env.dm);
+    for (const std::string &name : remove_leftovers(env)) {
+      explain("Removed what an interrupted command left of \"" + name + "\".");
+    }
+  }
+  return env;
 }
 
 void Context::done(const std::string &line) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/change_lock.h"
 #include "core/environment.h"
 #include "sys/memlock.h"
 
@@ -32,6 +33,11 @@ class Context {
 
   /** Throws InitError without permission, device-mapper or module. */
   [[nodiscard]] Environment environment();
+  /**
+   * For commands that change devices: one of them at a time, until this object ends. Removes what a killed
+   * one has left. With -t, as environment().
+   */
+  [[nodiscard]] Environment environment_for_changes();
   /** As environment(), but the module need not be there. Throws InitError. */
   [[nodiscard]] dm::DeviceMapper &device_mapper();
   [[nodiscard]] sys::ProcessMemory &memory() noexcept { return memory_; }
@@ -59,6 +65,7 @@ class Context {
   dm::DeviceMapper *dm_ = nullptr;
   sys::BlockDevices *devices_ = nullptr;
   sys::ProcessMemory memory_;
+  std::unique_ptr<ChangeLock> lock_;
   bool quiet_ = false;
   bool verbose_ = false;
   bool dry_run_ = false;

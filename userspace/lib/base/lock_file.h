@@ -9,8 +9,11 @@
 
 namespace diffsnap {
 
-/** Where the tool's commands that change devices meet. On tmpfs, so that it cannot be frozen. */
-inline constexpr const char *default_lock_path = "/run/lock/diffsnap";
+/**
+ * Where the tool's commands that change devices meet. On tmpfs, so that it cannot be frozen, and in a
+ * directory that only root can write to: in /run/lock any user could make the file first.
+ */
+inline constexpr const char *default_lock_path = "/run/diffsnap.lock";
 
 /**
  * Holds an exclusive lock (flock) while it lives. Without it one process takes for a leftover what another is
@@ -20,6 +23,9 @@ class LockFile {
  public:
   /** Waits until the lock is free. Throws Error if the file cannot be opened or made. */
   explicit LockFile(const std::string &path = default_lock_path);
+
+  /** The file, open for reading and writing. */
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
  private:
   UniqueFd fd_;

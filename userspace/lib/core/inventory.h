@@ -85,7 +85,7 @@ struct Inventory {
   std::vector<OriginInfo> origins;
   std::vector<SnapshotInfo> snapshots;
   /** Devices of ours that belong to nothing: parts of half-made snapshots, real devices whose origin target
-   * was taken out. See core/remove.h and core/stacking.h for what removes them. */
+   * was taken out. See core/leftovers.h for what removes them. */
   std::vector<dm::DeviceInfo> leftovers;
 
   [[nodiscard]] const SnapshotInfo *find_snapshot(std::string_view name) const noexcept;

@@ -261,18 +261,4 @@ void detach(const Environment &env, DeviceId device, bool dry_run) {
   }
 }
 
-std::vector<std::string> remove_stale_real_devices(const Environment &env) {
-  std::vector<std::string> removed;
-  for (const dm::DeviceInfo &leftover : read_inventory(env.dm).leftovers) {
-    const auto uuid = DeviceUuid::parse(leftover.uuid);
-    if (uuid && uuid->kind == DeviceKind::real && leftover.open_count == 0) {
-      const auto cookie = env.dm.make_cookie();
-      env.dm.remove(leftover.name, *cookie);
-      cookie->wait();
-      removed.push_back(leftover.name);
-    }
-  }
-  return removed;
-}
-
 }  // namespace diffsnap

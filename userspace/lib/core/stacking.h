@@ -4,7 +4,6 @@
 #define DIFFSNAP_CORE_STACKING_H
 
 #include <string>
-#include <vector>
 
 #include "base/device_id.h"
 #include "core/environment.h"
@@ -43,12 +42,6 @@ AttachResult attach(const Environment &env, DeviceId device, const AttachOptions
  * a snapshot holds it, or, of one that was not stacked live, if it is in use; ENODEV if it is not attached.
  */
 void detach(const Environment &env, DeviceId device, bool dry_run = false);
-
-/**
- * Removes real devices whose origin target was taken out by someone else (LVM reloads its tables at
- * will). @return the dm names of what was removed.
- */
-std::vector<std::string> remove_stale_real_devices(const Environment &env);
 
 }  // namespace diffsnap
 

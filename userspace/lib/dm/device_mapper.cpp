@@ -5,6 +5,8 @@
 #include "dm/device_mapper.h"
 
 #include <libdevmapper.h>
+#include <sys/ipc.h>
+#include <sys/sem.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -37,10 +39,14 @@ std::uint16_t to_library(const UdevFlags &flags) noexcept {
 
 class Cookie final : public UdevCookie {
  public:
-  Cookie() {
+  explicit Cookie(CookieLedger *ledger) : ledger_(ledger) {
     if (dm_udev_create_cookie(&value_) == 0) {
       throw Error("make", "a udev cookie", errno != 0 ? errno : ENOMEM, {},
                   "`dmsetup udevcookies` lists forgotten ones, `dmsetup udevcomplete_all` ends them.");
+    }
+    // Without udev there is none.
+    if (ledger_ != nullptr && value_ != 0) {
+      ledger_->begun(value_);
     }
   }
   ~Cookie() override { finish(); }
@@ -59,9 +65,14 @@ class Cookie final : public UdevCookie {
     if (std::exchange(done_, true)) {
       return true;
     }
-    return dm_udev_wait(value_) != 0;
+    const bool good = dm_udev_wait(value_) != 0;
+    if (ledger_ != nullptr && value_ != 0) {
+      ledger_->ended(value_);
+    }
+    return good;
   }
 
+  CookieLedger *ledger_;
   std::uint32_t value_ = 0;
   bool done_ = false;
 };
@@ -321,7 +332,21 @@ class KernelDeviceMapper final : public DeviceMapper {
     return prepare_control_message(name, text);
   }
 
-  std::unique_ptr<UdevCookie> make_cookie() override { return std::make_unique<Cookie>(); }
+  std::unique_ptr<UdevCookie> make_cookie() override { return std::make_unique<Cookie>(ledger_); }
+
+  void keep_ledger(CookieLedger *ledger) override { ledger_ = ledger; }
+
+  void abandon_cookie(std::uint32_t cookie) noexcept override {
+    // As `dmsetup udevcomplete_all` does. What looks different is no cookie: dm-ioctl's magic is in the upper
+    // half.
+    if (cookie >> 16 != DM_COOKIE_MAGIC) {
+      return;
+    }
+    const int id = ::semget(static_cast<key_t>(cookie), 1, 0);
+    if (id >= 0) {
+      static_cast<void>(::semctl(id, 0, IPC_RMID));
+    }
+  }
 
   std::optional<std::uint32_t> wait_event(const std::string &name, std::uint32_t known,
                                           std::optional<std::chrono::milliseconds> timeout) override {
@@ -353,6 +378,8 @@ class KernelDeviceMapper final : public DeviceMapper {
   }
 
  private:
+  CookieLedger *ledger_ = nullptr;
+
   template <typename Entry>
   static const Entry *advance(const Entry *entry, std::uint32_t bytes) noexcept {
     // The kernel aligns the entries of its lists.
@@ -430,7 +457,7 @@ class KernelDeviceMapper final : public DeviceMapper {
   /** For the way back from an error, whose message counts. */
   void remove_quietly(const std::string &name) noexcept {
     try {
-      Cookie cookie;
+      Cookie cookie(ledger_);
       remove(name, cookie, RemoveFlags{});
     } catch (const std::exception &) {
       // It stays as a leftover that the next remove or create finds by its UUID.

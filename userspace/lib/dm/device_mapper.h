@@ -55,6 +55,17 @@ class UdevCookie {
   virtual void wait() = 0;
 };
 
+/** Told of the cookies of a DeviceMapper, so that those of a killed process can be ended by another one. */
+class CookieLedger {
+ public:
+  CookieLedger() = default;
+  CookieLedger(const CookieLedger &) = delete;
+  CookieLedger &operator=(const CookieLedger &) = delete;
+  virtual ~CookieLedger() = default;
+  virtual void begun(std::uint32_t cookie) noexcept = 0;
+  virtual void ended(std::uint32_t cookie) noexcept = 0;
+};
+
 /** A message made ready so that sending it takes no memory, opens nothing and throws nothing. */
 class PreparedMessage {
  public:
@@ -165,6 +176,11 @@ class DeviceMapper {
   [[nodiscard]] virtual std::unique_ptr<PreparedMessage> prepare_message(const std::string &name,
                                                                          const std::string &text) = 0;
   [[nodiscard]] virtual std::unique_ptr<UdevCookie> make_cookie() = 0;
+  /** The ledger gets every cookie made from now on; null: none does. Not owned; must outlive those cookies.
+   */
+  virtual void keep_ledger(CookieLedger *ledger) = 0;
+  /** Ends a cookie of a process that is no more, if it is there still. */
+  virtual void abandon_cookie(std::uint32_t cookie) noexcept = 0;
 
   /**
    * Waits until the device's event number differs from @p known.
