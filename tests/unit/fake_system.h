@@ -47,6 +47,7 @@ class FakeBlockDevices final : public sys::BlockDevices {
   std::optional<std::string> usage(DeviceId id) override { return lookup(usages, id); }
   bool can_open_exclusively(DeviceId id) override { return exclusive.count(id) == 0; }
   std::optional<std::string> signature(DeviceId id) override { return lookup(signatures, id); }
+  void wipe_signatures(DeviceId id, const sys::ByteRange &) override { signatures.erase(id); }
   std::optional<DeviceId> device_of_file(const std::string &path) override {
     const auto found = file_devices.find(path);
     return found == file_devices.end() ? std::nullopt : std::optional(found->second);

@@ -131,6 +131,19 @@ TEST_CASE_METHOD(Plan, "devices that hold or do something are refused, unless fo
   CHECK(errno_of([&] { return plan({{vdc, 0, 800, true}}); }) == 0);
 }
 
+TEST_CASE_METHOD(Plan, "a device that has a part of a store may give another one", "[store]") {
+  const std::string id(32, 'a');
+  const DeviceId data =
+      dm.add_device("diffsnap--data-s", "DIFFSNAP-data-" + id, {dm::LinearTable{0, 800, vdc, 0}.line()});
+  devices.known[vdc].holders = {data};
+  devices.exclusive.insert(vdc);
+  devices.signatures[vdc] = "ext4";
+  CHECK(errno_of([&] { return plan({{vdc, 800, 800}}, {{vdc, 0, 800}}); }) == 0);
+  CHECK(errno_of([&] { return plan({{vdc, 792, 800}}, {{vdc, 0, 800}}); }) == EBUSY);
+  devices.known[vdc].holders.push_back(dm.add_device("other", "", {dm::LinearTable{0, 8, vdc, 1600}.line()}));
+  CHECK(errno_of([&] { return plan({{vdc, 800, 800}}, {{vdc, 0, 800}}); }) == EBUSY);
+}
+
 TEST_CASE_METHOD(Plan, "a store never lies on an origin, nor under one", "[store]") {
   StorePlanOptions force;
   force.force = true;

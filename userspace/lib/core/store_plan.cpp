@@ -114,13 +114,29 @@ void check_geometry(const StoreRange &range, const sys::BlockDeviceFacts &facts)
   }
 }
 
+/** A device that lies on this one and is no part of a store. */
+std::optional<DeviceId> foreign_holder(const Environment &env, const sys::BlockDeviceFacts &facts) {
+  for (const DeviceId holder : facts.holders) {
+    const auto device = env.dm.info(holder);
+    const auto uuid = device ? DeviceUuid::parse(device->uuid) : std::nullopt;
+    if (!uuid || uuid->kind != DeviceKind::data) {
+      return holder;
+    }
+  }
+  return std::nullopt;
+}
+
 /** Nobody may be surprised by the loss of what is on the device. */
 void check_free(const Environment &env, const StoreRange &range, const sys::BlockDeviceFacts &facts) {
   if (const auto usage = env.devices.usage(range.device)) {
     refuse(range, EBUSY, "the device is " + *usage);
   }
+  if (const auto holder = foreign_holder(env, facts)) {
+    refuse(range, EBUSY, "the device is in use by " + sys::device_node(*holder));
+  }
   if (!facts.holders.empty()) {
-    refuse(range, EBUSY, "the device is in use by " + sys::device_node(facts.holders.front()));
+    // Ours already, by other ranges: ranges_in_use() keeps them apart, and what is on it is of our making.
+    return;
   }
   if (!env.devices.can_open_exclusively(range.device)) {
     refuse(range, EBUSY, "the device is in use");

@@ -69,6 +69,29 @@ std::optional<std::string> probe_signature(const std::string &node) {
   return std::nullopt;
 }
 
+void wipe_signatures(const std::string &node, std::uint64_t offset, std::uint64_t length) {
+  const UniqueFd fd(::open(node.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) {
+    throw Error("wipe signatures of", node, errno);
+  }
+  const Probe probe(blkid_new_probe());
+  if (!probe || blkid_probe_set_device(probe.get(), fd.get(), static_cast<blkid_loff_t>(offset),
+                                       static_cast<blkid_loff_t>(length)) != 0) {
+    throw Error("wipe signatures of", node, errno != 0 ? errno : ENOMEM);
+  }
+  // Of each chain every signature, valid or not; BLKID_SUBLKS_MAGIC says where it is.
+  blkid_probe_enable_superblocks(probe.get(), 1);
+  blkid_probe_set_superblocks_flags(probe.get(), BLKID_SUBLKS_MAGIC | BLKID_SUBLKS_BADCSUM);
+  blkid_probe_enable_partitions(probe.get(), 1);
+  blkid_probe_set_partitions_flags(probe.get(), BLKID_PARTS_MAGIC | BLKID_PARTS_FORCE_GPT);
+  while (blkid_do_probe(probe.get()) == 0) {
+    errno = 0;
+    if (blkid_do_wipe(probe.get(), 0) != 0) {
+      throw Error("wipe signatures of", node, errno != 0 ? errno : EIO);
+    }
+  }
+}
+
 std::optional<std::string> find_by_tag(const std::string &tag) {
   const std::unique_ptr<char, FreeDeleter> node(blkid_evaluate_tag(tag.c_str(), nullptr, nullptr));
   if (!node) {

@@ -160,6 +160,10 @@ class SystemBlockDevices final : public BlockDevices {
 
   std::optional<std::string> signature(DeviceId id) override { return probe_signature(device_node(id)); }
 
+  void wipe_signatures(DeviceId id, const ByteRange &range) override {
+    sys::wipe_signatures(device_node(id), range.offset, range.length);
+  }
+
   std::optional<DeviceId> device_of_file(const std::string &path) override {
     struct stat st {};
     if (::stat(path.c_str(), &st) != 0) {

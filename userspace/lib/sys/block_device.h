@@ -55,6 +55,9 @@ class BlockDevices {
   [[nodiscard]] virtual bool can_open_exclusively(DeviceId id) = 0;
   /** What libblkid finds on it ("ext4", "LVM2_member", a partition table's "dos"); nothing if it is blank. */
   [[nodiscard]] virtual std::optional<std::string> signature(DeviceId id) = 0;
+  /** Makes libblkid find nothing any more in a range: what it recognises there is overwritten, and nothing
+   * else. Throws Error. */
+  virtual void wipe_signatures(DeviceId id, const ByteRange &range) = 0;
   /** The block device that a file lies on; nothing for tmpfs, network, btrfs. */
   [[nodiscard]] virtual std::optional<DeviceId> device_of_file(const std::string &path) = 0;
   /** Tells a device that ranges are not needed (BLKDISCARD). @param path a device node. */
