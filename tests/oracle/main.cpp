@@ -60,7 +60,7 @@ What may happen:
   --expect-status TEXT    part of the store's status when the load has ended
   --max-write S           a write to an origin may take so long
   --image-no-space        an image's writer may be told ENOSPC
-  --image-errors          reads of an image may fail, its snapshot being valid
+  --image-errors          requests to an image may fail, its snapshot being valid
   --origin-errors         an origin's writer may be told EIO
   --first-cut-fails ERRNO the first cut of each round must fail like this
 

@@ -433,7 +433,7 @@ bool Runner::check_image(Activity &activity, std::size_t origin, const Range &ra
     // that is asked for.
     const bool valid = options_.invalid == Invalid::never || backend_.status().valid;
 
-    if (valid ? !options_.image_errors : error != EIO) {
+    if (!options_.image_errors && (valid || error != EIO)) {
       fail("image " + std::to_string(origin) + " read at sector " + std::to_string(range.sector) + ", " +
            std::to_string(range.count) + " sectors: " + std::strerror(error) +
            (valid ? ", of a valid snapshot" : ", of an invalid snapshot"));
@@ -785,7 +785,7 @@ bool Runner::image_result(Worker &worker, const char *what, const Range &range, 
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return false;
   }
-  if (error == EIO && options_.invalid != Invalid::never) {
+  if (options_.image_errors || (error == EIO && options_.invalid != Invalid::never)) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
     return false;
   }

@@ -35,7 +35,7 @@ struct RunOptions {
   bool zeroes = true;
   bool nowait = true;
   bool image_no_space = false;  // ENOSPC to an image's writer is no failure
-  bool image_errors = false;    // a read of an image may fail with the snapshot valid
+  bool image_errors = false;    // a request to an image may fail with the snapshot valid
   bool origin_errors = false;   // EIO to an origin's writer is no failure
   std::string status;           // must be part of the status in the end
   double max_write = 0;         // seconds that a write to an origin may take; 0: request_limit

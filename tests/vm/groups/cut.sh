@@ -11,7 +11,7 @@ set -euo pipefail
 . "$(dirname "$0")/../snapshots.sh"
 
 store_disk=${disks[2]}
-slice=4096 # sectors
+slice=2560 # sectors
 
 # slices N: dm-linear devices slice0... on the first two disks
 slices() {
@@ -28,8 +28,8 @@ two_members() {
 	slices 2
 	add_origin a /dev/mapper/slice0
 	add_origin b /dev/mapper/slice1
-	fill /dev/mapper/a A 0 2048
-	fill /dev/mapper/b A 0 2048
+	fill /dev/mapper/a A 0 1024
+	fill /dev/mapper/b A 0 1024
 	add_store snap "$store_disk" 8
 	dmsetup message snap 0 add /dev/mapper/a
 	dmsetup message snap 0 add /dev/mapper/b

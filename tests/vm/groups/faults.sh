@@ -158,15 +158,15 @@ suspends_of_our_own() {
 	cat >$suspender <<-'SCRIPT'
 		options=$1
 		shift
-		for turn in 1 2 3; do
+		for turn in 1 2; do
 			for device; do
 				dmsetup suspend $options "$device" && sleep 0.1 && dmsetup resume "$device" || exit 1
 			done
 		done
 	SCRIPT
-	run_oracle "${two[@]}" --store "$store_disk" --rounds 2 --round 4 --qd 1:4 --prefix ours --request-limit 120 \
+	run_oracle "${two[@]}" --store "$store_disk" --rounds 1 --round 4 --qd 1:4 --block-sizes 1:256 --prefix ours --request-limit 120 \
 		--during "bash $suspender --nolockfs ours-origin0 ours-image0 ours-store ours-origin1 ours-image1"
-	run_oracle "${two[@]}" --store "$store_disk" --rounds 2 --round 4 --qd 1:4 --prefix ours --request-limit 120 \
+	run_oracle "${two[@]}" --store "$store_disk" --rounds 1 --round 4 --qd 1:4 --block-sizes 1:256 --prefix ours --request-limit 120 \
 		--during "bash $suspender '--noflush --nolockfs' ours-origin0 ours-image0 ours-store"
 }
 
