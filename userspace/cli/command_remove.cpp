@@ -6,7 +6,8 @@
 namespace diffsnap::cli {
 
 int run_remove(Context &context, const Invocation &invocation) {
-  const Environment env = context.environment_for_changes();
+  // Clearing up comes last: a snapshot that was never finished is to be found by its name.
+  const Environment env = context.locked_environment();
   RemoveOptions options;
   options.force = context.force();
   options.dry_run = context.dry_run();
@@ -17,6 +18,7 @@ int run_remove(Context &context, const Invocation &invocation) {
       context.done("Snapshot \"" + name + "\" removed.");
     }
   }
+  context.clear_up(env);
   return exit_done;
 }
 

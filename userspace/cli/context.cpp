@@ -42,15 +42,27 @@ Environment Context::environment() {
   return {mapper, *devices_, &memory_};
 }
 
-Environment Context::environment_for_changes() {
+Environment Context::locked_environment() {
   const Environment env = environment();
   // Invented devices are nobody else's.
   if (!dry_run_ && !lock_ && own_dm_) {
     lock_ = std::make_unique<ChangeLock>(env.dm);
-    for (const std::string &name : remove_leftovers(env)) {
-      explain("Removed what an interrupted command left of \"" + name + "\".");
-    }
   }
+  return env;
+}
+
+void Context::clear_up(const Environment &env) {
+  if (!lock_) {
+    return;
+  }
+  for (const std::string &name : remove_leftovers(env)) {
+    explain("Removed what an interrupted command left of \"" + name + "\".");
+  }
+}
+
+Environment Context::environment_for_changes() {
+  const Environment env = locked_environment();
+  clear_up(env);
   return env;
 }
 

@@ -38,6 +38,10 @@ class Context {
    * one has left. With -t, as environment().
    */
   [[nodiscard]] Environment environment_for_changes();
+  /** The lock alone: for the command that removes what a killed one has left by name. See clear_up(). */
+  [[nodiscard]] Environment locked_environment();
+  /** Removes what a killed command has left, if this one holds the lock. */
+  void clear_up(const Environment &env);
   /** As environment(), but the module need not be there. Throws InitError. */
   [[nodiscard]] dm::DeviceMapper &device_mapper();
   [[nodiscard]] sys::ProcessMemory &memory() noexcept { return memory_; }

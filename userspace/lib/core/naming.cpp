@@ -65,6 +65,10 @@ bool is_valid_name(std::string_view name) noexcept {
 }
 
 void check_name(std::string_view name) {
+  if (name.size() > dm::max_name_length) {
+    throw SyntaxError("use name", '"' + std::string(name) + '"', ENAMETOOLONG,
+                      "a name has no more than " + std::to_string(dm::max_name_length) + " characters");
+  }
   if (!is_valid_name(name)) {
     throw SyntaxError("use name", '"' + std::string(name) + '"', EINVAL,
                       "a name consists of letters, digits and +_.- and does not start with -");
