@@ -540,7 +540,12 @@ void snapshot_put_table(struct snapshot *snapshot)
 	lockdep_assert_held(&registry_mutex);
 	if (!--snapshot->nr_tables) {
 		list_del(&snapshot->node);
-		snapshot_degrade(snapshot, SNAPSHOT_INVALID, "store-gone", -ENODEV, 0);
+		/* One that was never cut is no loss to be loud about. */
+		if (READ_ONCE(snapshot->mode) == SNAPSHOT_NEW)
+			snapshot_degrade(snapshot, SNAPSHOT_DROPPED, NULL, 0, 0);
+		else
+			snapshot_degrade(snapshot, SNAPSHOT_INVALID, "store-gone",
+					 -ENODEV, 0);
 		mutex_lock(&snapshot->lock);
 		release_origins(snapshot);
 		mutex_unlock(&snapshot->lock);
