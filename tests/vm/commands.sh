@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # share and the like: of lib.sh
+# The tool on real devices, for groups that source lib.sh. What a function makes
+# is taken away at the case's end.
+
+# make_vg NAME DISK [LV SIZE]...
+make_vg() {
+	local vg=$1
+	vgcreate -q "$vg" "$2"
+	on_exit vgremove -qff "$vg"
+	shift 2
+	while [[ $# -gt 0 ]]; do
+		lvcreate -qn "$1" -L "$2" "$vg"
+		shift 2
+	done
+}
+
+# mounted DEVICE DIRECTORY [OPTIONS]
+mounted() {
+	mkdir -p "$2"
+	mount ${3:+-o "$3"} "$1" "$2"
+	on_exit unmount "$2"
+}
+
+unmount() { ! mountpoint -q "$1" || umount "$1"; }
+
+# ext4_on DEVICE DIRECTORY
+ext4_on() {
+	mkfs.ext4 -q "$1"
+	mounted "$1" "$2"
+}
+
+# attached DEVICE [OPTION]...: sets origin_device to what was printed
+attached() {
+	origin_device=$(diffsnap attach "$@")
+	on_exit detach_if_attached "${origin_device##*/}"
+}
+
+detach_if_attached() { [[ ! $(origin_names) =~ (^|[[:space:]])"$1"($|[[:space:]]) ]] || diffsnap detach -q "$1"; }
+
+origin_names() { diffsnap origins --noheadings -o name | tr -d ' '; }
+snapshot_names() { diffsnap list --noheadings -o name | tr -d ' '; }
+
+# snapshot NAME [ARGUMENT]...: create
+snapshot() {
+	local name=$1
+	shift
+	diffsnap create -n "$name" "$@"
+	on_exit remove_if_there "$name"
+}
+
+remove_if_there() { [[ ! $(snapshot_names) =~ (^|[[:space:]])"$1"($|[[:space:]]) ]] || diffsnap remove -q "$1"; }
+
+# field COMMAND FIELD NAME: one cell of a report, in bytes
+field() { diffsnap "$1" --noheadings --nosuffix --units b -o "$2" "$3" | tr -d ' '; }
+
+# Everything of device-mapper that a command might change.
+dm_state() {
+	dmsetup info -c --noheadings -o name,uuid,attr,events
+	dmsetup table
+}
+
+# And the links to it.
+device_state() {
+	udevadm settle
+	dm_state
+	find /dev -type l -regex '/dev/\(diffsnap\|mapper\|disk/by-uuid\)/.*' -printf '%p %l\n' | sort
+}
+
+# refused STATUS REGEX COMMAND...: fails so, and changes nothing
+refused() {
+	local before
+	before=$(dm_state)
+	expect_fail "$@"
+	assert_eq "$before" "$(dm_state)" "devices after: ${*:3}"
+}
+
+# random_file FILE SIZE
+random_file() { head -c "$2" /dev/urandom >"$1"; }
+
+# Reads past the cache, which knows nothing of what was written through others.
+same_as_file() { cmp <(dd if="$1" bs=1M iflag=direct status=none) "$2"; }
+copy_of() { dd if="$1" of="$2" bs=1M iflag=direct status=none; }
+
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
+
+# start_load DIRECTORY [FIO-OPTION]...: until stop_load
+load_pids=()
+start_load() {
+	local directory=$1
+	shift
+	fio --name=load --directory="$directory" --size=8M --rw=randwrite --bsrange=4k-64k --ioengine=psync \
+		--fsync=32 --rate_iops=100 --time_based --runtime=3600 "$@" >/dev/null &
+	load_pids+=("$!")
+	[[ ${#load_pids[@]} -gt 1 ]] || on_exit stop_load
+}
+
+# All must have been at it until now: fio's status is 128 if a signal ends it.
+stop_load() {
+	local pid status result=0
+	for pid in ${load_pids[@]+"${load_pids[@]}"}; do
+		status=0
+		kill "$pid" || :
+		wait "$pid" || status=$?
+		[[ $status -eq 128 ]] || result=1
+	done
+	load_pids=()
+	return $result
+}
