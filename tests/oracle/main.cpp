@@ -45,6 +45,7 @@ How much:
   --seconds S             rounds for so long
   --before S --round S    of load before (0.5, at most) and after (3) each cut
   --qd N | MIN:MAX        writers at a time for each origin, MAX at most 64 (1:8)
+  --think S               between two requests of a writer to an origin
   --block-sizes MIN:MAX   of writes, in sectors (1:8192)
   --readers N --image-writers N   for each image (2, 2)
   --chains N              writers of one order across all origins (4)
@@ -185,6 +186,7 @@ Options parse(int argc, char **argv) {
       {"image-writers", {true, [&](Value v) { run.image_writers = static_cast<unsigned>(number(v)); }}},
       {"chains", {true, [&](Value v) { run.chains = static_cast<unsigned>(number(v)); }}},
       {"hot", {true, [&](Value v) { run.hot = real_number(v); }}},
+      {"think", {true, [&](Value v) { run.think = real_number(v); }}},
       {"seed", {true, [&](Value v) { run.seed = number(v); }}},
       {"no-image-writes", {false, [&](Value) { run.image_writes = false; }}},
       {"no-discards", {false, [&](Value) { run.discards = false; }}},

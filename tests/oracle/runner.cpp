@@ -753,7 +753,9 @@ void Runner::write_origin(Worker &worker) {
 
       target.hot.compare_exchange_strong(expected, hot_before + 1);
     }
-    if (worker.random() % 64 == 0)
+    if (options_.think > 0)
+      std::this_thread::sleep_for(std::chrono::duration<double>(options_.think));
+    else if (worker.random() % 64 == 0)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }

@@ -22,6 +22,7 @@ struct RunOptions {
   double seconds = 0;      // 0: as long as the rounds take
   double before = 0.5;     // seconds of writes before the cut, at most
   double round = 3;        // seconds of load after the cut
+  double think = 0;        // seconds between two requests of an origin's writer
   unsigned min_depth = 1;  // writers to an origin at a time
   unsigned max_depth = 8;
   std::uint64_t min_sectors = 1;  // of a write

@@ -5,7 +5,7 @@
 # kernels: 6.1
 # disks: 64M 64M 256M
 # memory: 3G
-# timeout: 2400
+# timeout: 3600
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../snapshots.sh"
@@ -41,8 +41,11 @@ sixteen_origins() {
 	local log=$share/oracle-$case_name.log
 	reals=()
 	slices 16
-	run_oracle "${reals[@]}" --store "$store_disk" --rounds 200 --before 0.2 --round 0.1 --qd 1:4 --chains 8 \
+	# all that the oracle has, then the order of writes alone, for long
+	run_oracle "${reals[@]}" --store "$store_disk" --rounds 4 --before 0.2 --round 0.5 --qd 1:4 --chains 8 \
 		--readers 1 --image-writers 1 --block-sizes 1:256
+	run_oracle "${reals[@]}" --store "$store_disk" --rounds 200 --before 0.2 --round 0 --qd 1 --think 0.03 \
+		--chains 8 --readers 0 --no-image-writes --block-sizes 1:64
 	assert_eq 200 "$(json_number cuts "$log")" cuts
 	at_least 3200 "$(json_number chain_checks "$log")" "chains compared"
 }
