@@ -30,6 +30,8 @@ struct Kernel {
     std::atomic<int> thaws;
     std::atomic<int> thaw_order;
     std::atomic<int> thawed_by;
+    std::atomic<int> stuck_freezing;  // process whose freeze never returns
+    std::atomic<int> stuck_thawing;   // process whose thaw never begins
   } fs[files];
   std::atomic<int> clock;
 };
@@ -48,11 +50,17 @@ int freeze_call(int fd) noexcept {
   std::this_thread::sleep_for(std::chrono::milliseconds(fs.delay));
   ++fs.freezes;
   fs.frozen = 1;
+  while (fs.stuck_freezing == getpid()) {
+    pause();
+  }
   return 0;
 }
 
 int thaw_call(int fd) noexcept {
   auto &fs = kernel()->fs[fd];
+  while (fs.stuck_thawing == getpid()) {
+    pause();
+  }
   if (fs.frozen == 0) {
     return EINVAL;
   }
@@ -68,6 +76,7 @@ struct Fixture {
   Fixture() {
     for (auto &fs : kernel()->fs) {
       fs.error = fs.delay = fs.frozen = fs.freezes = fs.thaws = fs.thaw_order = fs.thawed_by = 0;
+      fs.stuck_freezing = fs.stuck_thawing = 0;
     }
     kernel()->clock = 0;
   }
@@ -216,6 +225,33 @@ TEST_CASE_METHOD(Fixture, "the watchdog thaws when the tool is killed", "[freeze
   REQUIRE(waitpid(tool, &status, 0) == tool);
   CHECK(WIFSIGNALED(status));
   CHECK(soon([] { return frozen_count() == 0; }));
+}
+
+TEST_CASE_METHOD(Fixture, "the watchdog thaws what the tool was at when it died or stood still", "[freeze]") {
+  const bool in_a_thaw = GENERATE(false, true);
+  const bool killed = GENERATE(false, true);
+  CAPTURE(in_a_thaw, killed);
+
+  const pid_t tool = fork();
+  if (tool == 0) {
+    (in_a_thaw ? kernel()->fs[1].stuck_thawing : kernel()->fs[3].stuck_freezing) = getpid();
+    Watchdog watchdog(board, killed ? 60s : 1s);
+    if (watchdog.arm() == 0 && board.freeze(failed) == 0) {
+      (void)board.thaw(failed);
+    }
+    _exit(1);
+  }
+  REQUIRE(tool > 0);
+  CHECK(soon([] { return kernel()->fs[3].freezes == 1; }));
+  if (in_a_thaw) {
+    CHECK(soon([] { return kernel()->fs[2].thaws == 1; }));
+  }
+  if (killed) {
+    kill(tool, SIGKILL);
+  }
+  CHECK(soon([] { return frozen_count() == 0; }));
+  kill(tool, SIGKILL);
+  CHECK(waitpid(tool, nullptr, 0) == tool);
 }
 
 TEST_CASE_METHOD(Fixture, "a watchdog that is gone is noticed before anything is frozen", "[freeze]") {

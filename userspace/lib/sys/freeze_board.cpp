@@ -106,22 +106,40 @@ int FreezeBoard::thaw(std::size_t &failed) noexcept {
   const bool in_time = shared_->phase.compare_exchange_strong(expected, FreezePhase::released);
   const bool fired = !in_time && expected == FreezePhase::fired;
 
-  const int error = thaw_slots(failed, false);
+  const int error = thaw_slots(failed);
   if (fired) {
     failed = size_;
   }
   return fired ? ETIMEDOUT : error;
 }
 
-void FreezeBoard::rescue(bool owner_died) noexcept {
+void FreezeBoard::rescue(bool also_under_way) noexcept {
   FreezePhase expected = FreezePhase::armed;
   shared_->phase.compare_exchange_strong(expected, FreezePhase::fired);
 
   std::size_t ignored;
-  (void)thaw_slots(ignored, owner_died);
+  (void)thaw_slots(ignored);
+  if (also_under_way) {
+    thaw_under_way();
+  }
 }
 
-int FreezeBoard::thaw_slots(std::size_t &failed, bool also_freezing) noexcept {
+void FreezeBoard::thaw_under_way() noexcept {
+  for (std::size_t i = size_; i-- > 0;) {
+    Slot &slot = slots_[i];
+    SlotState seen = slot.state;
+    if (seen != SlotState::freezing && seen != SlotState::thawing) {
+      continue;
+    }
+    // The slot stays the tool's unless there was something to thaw: should its freeze begin only now, it has
+    // to thaw that itself, and finds that we have fired.
+    if (calls_.thaw(slot.fd) == 0) {
+      slot.state.compare_exchange_strong(seen, SlotState::thawed);
+    }
+  }
+}
+
+int FreezeBoard::thaw_slots(std::size_t &failed) noexcept {
   int first_error = 0;
 
   // From the bottom of the stack: thawing a file system writes to it, and a loop device's file lies on one
@@ -129,11 +147,7 @@ int FreezeBoard::thaw_slots(std::size_t &failed, bool also_freezing) noexcept {
   for (std::size_t i = size_; i-- > 0;) {
     Slot &slot = slots_[i];
     SlotState expected = SlotState::frozen;
-    bool mine = slot.state.compare_exchange_strong(expected, SlotState::thawing);
-    if (!mine && also_freezing && expected == SlotState::freezing) {
-      mine = slot.state.compare_exchange_strong(expected, SlotState::thawing);
-    }
-    if (!mine) {
+    if (!slot.state.compare_exchange_strong(expected, SlotState::thawing)) {
       continue;
     }
     const int error = calls_.thaw(slot.fd);

@@ -75,10 +75,11 @@ class FreezeBoard {
 
   /**
    * The watchdog's thaw: of all that is frozen still.
-   * @param owner_died  the tool will not look again: what it was just freezing is thawed, too. Should
-   * somebody else have frozen that in the same instant, this undoes it; a system that hangs is worse.
+   * @param also_under_way  the tool died, or stands still: what it was just freezing or thawing is thawed,
+   * too, after the rest. Waits for a freeze that is under way. Should somebody else have frozen that in the
+   * same instant, this undoes it; a system that hangs is worse.
    */
-  void rescue(bool owner_died) noexcept;
+  void rescue(bool also_under_way) noexcept;
 
  private:
   struct Slot {
@@ -89,7 +90,8 @@ class FreezeBoard {
     std::atomic<FreezePhase> phase;
   };
 
-  int thaw_slots(std::size_t &failed, bool also_freezing) noexcept;
+  int thaw_slots(std::size_t &failed) noexcept;
+  void thaw_under_way() noexcept;
 
   FreezeCalls calls_;
   std::size_t size_;

@@ -22,6 +22,9 @@ namespace {
 
 constexpr char armed = 'a';
 
+/** In milliseconds: how long the tool may take to see that the watchdog has fired. */
+constexpr int grace = 300;
+
 enum class Heard { word, end, nothing };
 
 /** Waits for a word of the tool; @p timeout in milliseconds, -1 without end. */
@@ -81,8 +84,10 @@ void harden() noexcept {
     heard = listen_for_word(line, limit);
     if (heard != Heard::end) {
       board.rescue(false);
-      // A file system that is being frozen just now is thawed by the tool, or by us when it has died of it.
-      while (listen_for_word(line, -1) != Heard::end) {
+      // What is being frozen just now is thawed by the tool, which sees that we have fired; or by us, when it
+      // has died or stands still.
+      while (listen_for_word(line, grace) != Heard::end) {
+        board.rescue(true);
       }
     }
   }
