@@ -290,7 +290,9 @@ int FakeDeviceMapper::deliver(const std::string &name, const std::string &text) 
   } else if (words[0] == "cut") {
     store.store_state = "active";
     for (const DeviceId id : store.members) {
-      find(id)->origin_state = "held";
+      if (Device *origin = find(id)) {
+        origin->origin_state = "held";
+      }
     }
   } else if (words[0] == "drop") {
     store.store_state = "dropped";

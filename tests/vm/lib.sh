@@ -29,12 +29,15 @@
 #   allow_kernel_log REGEX    lines that are no trouble in this case
 #   disks                     array of the VM's disks: ${disks[0]} ...
 #   repeat_seconds            how long cases that repeat something shall do so
+#   full                      not empty with scripts/test --full
 
 export PATH=${DIFFSNAP_BUILD:-/nonexistent}/userspace/cli:${DIFFSNAP_BUILD:-/nonexistent}/tests/oracle:$PATH
 export LC_ALL=C
 
 # shellcheck disable=SC2034 # for cases
 repeat_seconds=${REPEAT_SECONDS:-20}
+# shellcheck disable=SC2034
+full=${FULL:-}
 share=${TEST_SHARE:-/run/share}
 results=$share/results
 cases=$share/cases

@@ -36,11 +36,13 @@ buffer_is_empty() { [[ $(dmsetup status counted-store | awk '{ print $7 }') == 0
 load() {
 	local name=$1 o0 s0 o1 s1
 	shift
-	o0=($(counts "$origin")) s0=($(counts "$store"))
+	read -ra o0 < <(counts "$origin")
+	read -ra s0 < <(counts "$store")
 	fio --name="$name" --filename=/dev/mapper/counted --direct=1 --ioengine=libaio \
 		--iodepth=16 --randseed=7 "$@" >/dev/null
 	wait_until 10 buffer_is_empty
-	o1=($(counts "$origin")) s1=($(counts "$store"))
+	read -ra o1 < <(counts "$origin")
+	read -ra s1 < <(counts "$store")
 	for i in 0 1 2 3; do
 		o[i]=$((o1[i] - o0[i]))
 		s[i]=$((s1[i] - s0[i]))
