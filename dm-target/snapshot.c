@@ -378,8 +378,10 @@ int snapshot_cut(struct snapshot *snapshot, unsigned int limit_ms)
 
 	mutex_lock(&snapshot->lock);
 	if (READ_ONCE(snapshot->mode) != SNAPSHOT_NEW || !snapshot->nr_members) {
+		/* Given up before the cut: it has lost a member. */
+		r = READ_ONCE(snapshot->mode) == SNAPSHOT_INVALID ? -ENODEV : -EINVAL;
 		mutex_unlock(&snapshot->lock);
-		return -EINVAL;
+		return r;
 	}
 
 	start = ktime_get();
