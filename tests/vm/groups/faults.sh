@@ -296,7 +296,9 @@ origin_pulled() {
 
 store_pulled() {
 	add_scsi_disk
-	run_oracle "${two[@]}" --store "$scsi_disk" --rounds 1 --round 4 --expect-invalid \
+	# so small that the store cannot be full before it is pulled
+	run_oracle --real "${disks[0]}" --real "${disks[1]}" --origin-sectors 32768 \
+		--store "$scsi_disk" --rounds 1 --round 4 --expect-invalid \
 		--expect-status 'invalid store-write:' --max-write 60 --image-errors \
 		--during "echo 1 >/sys/block/${scsi_disk#/dev/}/device/delete"
 }
