@@ -122,13 +122,13 @@ struct store {
 	struct llist_head written;	/* batches that are completed */
 	atomic_t readers[2];		/* reads in flight, by epoch */
 	bool retired_waits;		/* places wait for readers to end */
-	bool flush;			/* write small batches, too */
 
 	spinlock_t lock;		/* protects what follows */
 	struct space space;
 	struct store_settings settings;
 	struct block_device *bdev;	/* NULL before the first resume */
 	bool stopped;			/* suspended: submit nothing */
+	bool flush;			/* write small batches, too */
 	struct rb_root buffer;		/* committed copies, by place */
 	u64 write_cursor;		/* the place to go on writing from */
 	u64 nr_charged;			/* chunks in memory, or about to be */
