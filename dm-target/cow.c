@@ -202,7 +202,7 @@ int cow_publish(struct copy *copy)
 	if (r)
 		snapshot_degrade(snapshot, SNAPSHOT_INVALID, "no-memory", r,
 				 member->origin->dev);
-	store_copy_put(copy);
+	copy_put(copy);
 	io_resume_all(&waiters, GFP_TRY);
 	snapshot_put(snapshot);
 	return r;
@@ -248,7 +248,7 @@ static void zero_tail(struct copy *copy, unsigned int from)
 	while (from < bytes) {
 		unsigned int in_page = from % page_bytes;
 
-		memzero_page(store_copy_page(copy, from), in_page,
+		memzero_page(copy_page_at(copy, from), in_page,
 			     page_bytes - in_page);
 		from += page_bytes - in_page;
 	}

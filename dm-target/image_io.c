@@ -68,7 +68,7 @@ static void copy_data(struct diffsnap_io *io, unsigned int skip, struct copy *co
 
 		if (copy) {
 			unsigned int page_bytes = copy->store->page_bytes;
-			struct page *page = store_copy_page(copy, offset);
+			struct page *page = copy_page_at(copy, offset);
 
 			n = min(n, page_bytes - offset % page_bytes);
 			if (direction == TO_BIO)
@@ -94,7 +94,7 @@ static void zero_copy(struct copy *copy, unsigned int offset, unsigned int len)
 	while (len) {
 		unsigned int n = min(len, page_bytes - offset % page_bytes);
 
-		memzero_page(store_copy_page(copy, offset), offset % page_bytes, n);
+		memzero_page(copy_page_at(copy, offset), offset % page_bytes, n);
 		offset += n;
 		len -= n;
 	}
@@ -192,7 +192,7 @@ static void patch_read(struct diffsnap_io *io)
 		} else if (source.copy) {
 			copy_data(io, io->done, source.copy,
 				  source.offset + in_chunk, len, TO_BIO);
-			store_copy_put(source.copy);
+			copy_put(source.copy);
 		} else if (source.bdev) {
 			read_part(io, io->done, len, &source,
 				  place_to_sector(store, run.place) +
@@ -269,7 +269,7 @@ static int read_settled(struct diffsnap_io *io, chunk_t chunk, unsigned int nr)
 	if (run.nr < nr) {
 		/* In pieces. */
 		if (source.copy)
-			store_copy_put(source.copy);
+			copy_put(source.copy);
 		else if (source.bdev)
 			store_read_end(store, source.epoch);
 		snapshot_retry(member->snapshot, io);
@@ -286,7 +286,7 @@ static int read_settled(struct diffsnap_io *io, chunk_t chunk, unsigned int nr)
 	copy_data(io, 0, source.copy, source.offset + in_chunk,
 		  io->iter.bi_size, TO_BIO);
 	if (source.copy)
-		store_copy_put(source.copy);
+		copy_put(source.copy);
 	bio_endio(bio);
 	return DM_MAPIO_SUBMITTED;
 }
@@ -489,10 +489,10 @@ static int read_old_chunk(struct diffsnap_io *io, struct copy *copy)
 	}
 	if (source.copy) {
 		for (offset = 0; offset < bytes; offset += store->page_bytes)
-			memcpy_page(store_copy_page(copy, offset), 0,
-				    store_copy_page(source.copy, source.offset + offset),
+			memcpy_page(copy_page_at(copy, offset), 0,
+				    copy_page_at(source.copy, source.offset + offset),
 				    0, store->page_bytes);
-		store_copy_put(source.copy);
+		copy_put(source.copy);
 		return 0;
 	}
 	if (source.bdev) {

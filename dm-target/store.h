@@ -18,63 +18,14 @@
 #include <linux/llist.h>
 #include <linux/mempool.h>
 #include <linux/rbtree.h>
-#include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
-#include "chunk_map.h"
+#include "copy.h"
 #include "space.h"
 
 struct diffsnap_io;
 struct store;
-
-/* Pages of the largest copy, and of the largest write to the store. */
-#define COPY_MAX_PAGES	BIO_MAX_VECS
-
-enum copy_state {
-	COPY_CLAIMED,		/* its data is on the way */
-	COPY_DIRTY,		/* in the buffer */
-	COPY_WRITING,		/* in the buffer, and part of a batch */
-};
-
-/*
- * Consecutive chunks of an origin whose contents are kept at consecutive
- * places. Made by store_copy_alloc().
- */
-struct copy {
-	refcount_t refs;
-	enum copy_state state;		/* protected by store->lock */
-	chunk_t chunk;
-	place_t place;
-	unsigned int nr;		/* chunks */
-	enum run_state kind;		/* RUN_PRESERVED or RUN_WRITTEN */
-
-	/* Used by cow.c while claimed. */
-	struct member *member;
-	struct rb_node claim_node;	/* in member->claims, by chunk */
-	struct llist_node done_node;	/* in member->done */
-	struct bio_list waiters;	/* protected by member->lock */
-	void (*finish)(struct copy *copy);	/* its data is there */
-	struct diffsnap_io *writer;	/* the image's write, or NULL */
-	u8 epoch;			/* of a read from the store */
-	bool reads_store;
-
-	/* Used by store.c; protected by store->lock. */
-	struct store *store;
-	unsigned int charged;		/* chunks charged to the buffer */
-	struct rb_node place_node;	/* in store->buffer, by place */
-	struct list_head batch_node;
-	unsigned int nr_dead;
-	DECLARE_BITMAP(dead, COPY_MAX_PAGES);	/* places given back meanwhile */
-
-	/*
-	 * Reads the old contents. Its vectors, all of unit bytes and never
-	 * merged, are the copy's memory. Must be last.
-	 */
-	unsigned int order;		/* of each vector's pages */
-	unsigned int unit;
-	struct bio bio;
-};
 
 enum store_problem {
 	STORE_FULL,
@@ -113,7 +64,7 @@ struct store {
 	unsigned int copy_max;		/* chunks of the largest copy */
 
 	struct bio_set copies;		/* of struct copy */
-	struct bio_set batches;	/* of struct batch, see store.c */
+	struct bio_set batches;	/* of struct batch, see write_behind.c */
 	mempool_t pages;
 
 	struct work_struct write_work;
@@ -191,12 +142,6 @@ int store_copy_place(struct copy *copy, unsigned int nr);
  */
 void store_copy_free(struct copy *copy, bool placed);
 
-/*
- * The page of @copy that holds byte @offset of it, at the offset's remainder by
- * store->page_bytes.
- */
-struct page *store_copy_page(struct copy *copy, unsigned int offset);
-
 /* Puts a copy whose data is complete into the buffer. The store owns it. */
 void store_commit(struct copy *copy);
 
@@ -218,16 +163,13 @@ struct store_source {
 
 /*
  * Finds the data of up to @nr chunks at @place. Returns 0 with a reference to
- * the copy (store_copy_put()) or an epoch (store_read_end()) held; -EBUSY if
+ * the copy (copy_put()) or an epoch (store_read_end()) held; -EBUSY if
  * the data is on the device and the store is stopped: @io is parked until it
  * is started; -EIO if the snapshot was given up. Under member->lock, which
  * keeps the places from being retired.
  */
 int store_find(struct store *store, place_t place, unsigned int nr,
 	       struct store_source *source, struct diffsnap_io *io);
-
-/* Gives a reference of store_find() back. */
-void store_copy_put(struct copy *copy);
 
 /* Ends a read of the device. Any context. */
 void store_read_end(struct store *store, unsigned int epoch);

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The memory of copies.
+ */
+#include "compat.h"
+#include "copy.h"
+#include "io.h"
+#include "store.h"
+
+/* Pages of a large copy are allocated in pieces of at most this order. */
+#define LARGE_ORDER		4
+
+static void copy_free_pages(struct copy *copy)
+{
+	unsigned int i;
+
+	for (i = 0; i < copy->bio.bi_vcnt; i++) {
+		struct page *page = copy->bio.bi_io_vec[i].bv_page;
+
+		if (copy->order)
+			__free_pages(page, copy->order);
+		else
+			mempool_free(page, &copy->store->pages);
+	}
+	copy->bio.bi_vcnt = 0;
+	copy->bio.bi_iter.bi_size = 0;
+}
+
+static void copy_set_order(struct copy *copy, unsigned int order)
+{
+	copy->order = order;
+	copy->unit = copy->store->page_bytes << order;
+}
+
+/*
+ * Large copies in few pieces, so that devices that take few segments need not
+ * split them. Only if that is to be had for nothing.
+ */
+static bool copy_alloc_large(struct copy *copy, unsigned int nr_pages)
+{
+	unsigned int order = min_t(unsigned int, __ffs(nr_pages), LARGE_ORDER);
+
+	if (!order)
+		return false;
+	copy_set_order(copy, order);
+	for (; nr_pages; nr_pages -= 1U << order) {
+		struct page *page = alloc_pages(GFP_TRY | __GFP_NORETRY |
+						__GFP_COMP, order);
+
+		if (!page) {
+			copy_free_pages(copy);
+			return false;
+		}
+		__bio_add_page(&copy->bio, page, copy->unit, 0);
+	}
+	return true;
+}
+
+/*
+ * Only one worker per store allocates with a @gfp that may sleep, so that the
+ * pool's reserve, which suffices for a largest copy, is never shared out
+ * among several that wait for each other.
+ */
+static bool copy_alloc_pages(struct copy *copy, unsigned int nr_pages, gfp_t gfp)
+{
+	struct store *store = copy->store;
+
+	if (copy_alloc_large(copy, nr_pages))
+		return true;
+	copy_set_order(copy, 0);
+	while (copy->bio.bi_vcnt < nr_pages) {
+		struct page *page;
+
+		if (gfpflags_allow_blocking(gfp))
+			page = mempool_alloc(&store->pages, gfp);
+		else
+			page = alloc_page(gfp);
+		if (!page)
+			return false;
+		__bio_add_page(&copy->bio, page, copy->unit, 0);
+	}
+	return true;
+}
+
+struct copy *copy_create(struct store *store, struct block_device *bdev,
+			 unsigned int nr, gfp_t gfp)
+{
+	unsigned int nr_pages = nr * store->pages_per_chunk;
+	struct copy *copy;
+	struct bio *bio;
+
+	bio = bio_alloc_bioset(bdev, nr_pages, REQ_OP_READ, gfp, &store->copies);
+	if (!bio)
+		return NULL;
+
+	copy = container_of(bio, struct copy, bio);
+	memset(copy, 0, offsetof(struct copy, bio));
+	refcount_set(&copy->refs, 1);
+	copy->store = store;
+	copy->nr = nr;
+	bio_list_init(&copy->waiters);
+	RB_CLEAR_NODE(&copy->claim_node);
+	INIT_LIST_HEAD(&copy->batch_node);
+
+	if (!copy_alloc_pages(copy, nr_pages, gfp)) {
+		copy_put(copy);
+		return NULL;
+	}
+	return copy;
+}
+
+void copy_put(struct copy *copy)
+{
+	if (!refcount_dec_and_test(&copy->refs))
+		return;
+	copy_free_pages(copy);
+	bio_put(&copy->bio);
+}
+
+struct page *copy_page_at(struct copy *copy, unsigned int offset)
+{
+	return copy->bio.bi_io_vec[offset / copy->unit].bv_page +
+	       offset % copy->unit / PAGE_SIZE;
+}

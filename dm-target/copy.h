@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A copy: consecutive chunks of an origin, their memory and the bio that fills
+ * it. It is made by store_copy_alloc(), claimed and filled by cow.c, and
+ * belongs to its store from store_commit() on.
+ */
+#ifndef DIFFSNAP_COPY_H
+#define DIFFSNAP_COPY_H
+
+#include <linux/bio.h>
+#include <linux/llist.h>
+#include <linux/rbtree.h>
+#include <linux/refcount.h>
+
+#include "chunk_map.h"
+
+struct diffsnap_io;
+struct member;
+struct store;
+
+/* Pages of the largest copy, and of the largest write to the store. */
+#define COPY_MAX_PAGES	BIO_MAX_VECS
+
+enum copy_state {
+	COPY_CLAIMED,		/* its data is on the way */
+	COPY_DIRTY,		/* in the buffer */
+	COPY_WRITING,		/* in the buffer, and part of a batch */
+};
+
+/*
+ * Consecutive chunks of an origin whose contents are kept at consecutive
+ * places.
+ */
+struct copy {
+	refcount_t refs;
+	enum copy_state state;		/* protected by store->lock */
+	chunk_t chunk;
+	place_t place;
+	unsigned int nr;		/* chunks */
+	enum run_state kind;		/* RUN_PRESERVED or RUN_WRITTEN */
+
+	/* Used by cow.c while claimed. */
+	struct member *member;
+	struct rb_node claim_node;	/* in member->claims, by chunk */
+	struct llist_node done_node;	/* in member->done */
+	struct bio_list waiters;	/* protected by member->lock */
+	void (*finish)(struct copy *copy);	/* its data is there */
+	struct diffsnap_io *writer;	/* the image's write, or NULL */
+	u8 epoch;			/* of a read from the store */
+	bool reads_store;
+
+	struct store *store;
+
+	/* Of the store; protected by store->lock. */
+	unsigned int charged;		/* chunks charged to the buffer */
+	struct rb_node place_node;	/* in store->buffer, by place */
+	struct list_head batch_node;
+	unsigned int nr_dead;
+	DECLARE_BITMAP(dead, COPY_MAX_PAGES);	/* places given back meanwhile */
+
+	/*
+	 * Reads the old contents. Its vectors, all of unit bytes and never
+	 * merged, are the copy's memory. Must be last.
+	 */
+	unsigned int order;		/* of each vector's pages */
+	unsigned int unit;
+	struct bio bio;
+};
+
+/*
+ * Makes a copy of @nr chunks, at most store->copy_max, that reads from @bdev,
+ * with one reference. Returns NULL without memory, which does not happen if
+ * @gfp may sleep.
+ */
+struct copy *copy_create(struct store *store, struct block_device *bdev,
+			 unsigned int nr, gfp_t gfp);
+
+/* Gives a reference back; the last one frees it. Any context. */
+void copy_put(struct copy *copy);
+
+/*
+ * The page of @copy that holds byte @offset of it, at the offset's remainder by
+ * store->page_bytes.
+ */
+struct page *copy_page_at(struct copy *copy, unsigned int offset);
+
+#endif /* DIFFSNAP_COPY_H */
