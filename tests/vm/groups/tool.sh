@@ -220,17 +220,23 @@ snapshot_of_more() {
 	snapshot second -s "$store:32m+16m" raw
 }
 
-# A file system that somebody froze before stays so, and its image is exact.
+# A file system that somebody froze before stays so, its device can be attached and
+# detached, and its image is exact.
 frozen_before() {
 	two_file_systems
-	diffsnap attach -q $lv
 	start_load /run/plain
 	fsfreeze -f /run/lv
 	on_exit thaw_if_frozen /run/lv
+	diffsnap attach -q $lv
 	copy_of $lv /run/copy
 	snapshot daily -s "$store" $lv plain
 	expect_fail 1 'busy' fsfreeze -f /run/lv
 	same_as_file /dev/diffsnap/daily/vg-data /run/copy
+	diffsnap remove -q daily
+	diffsnap detach -q $lv
+	expect_fail 1 'busy' fsfreeze -f /run/lv
+	diffsnap attach -q $lv
+	snapshot daily -s "$store" $lv plain
 	fsfreeze -u /run/lv
 	timeout 10 dd if=/dev/urandom of=/run/lv/old bs=64k count=60 conv=notrunc,fsync status=none
 	same_as_file /dev/diffsnap/daily/vg-data /run/copy

@@ -10,15 +10,12 @@ namespace diffsnap {
 
 namespace {
 
-// No file system lies on a store, and what it has in flight ends by itself.
-constexpr dm::SuspendFlags no_file_system{false, true};
-
 /** Loads a table and makes it live; afterwards the device has either this one or the one before. */
 void replace_table(const Environment &env, const std::string &name, const dm::Table &table) {
   Steps steps;
   const auto cookie = env.dm.make_cookie();
   steps.run([&] { env.dm.load(name, table); }, [&] { env.dm.clear(name); });
-  steps.run([&] { swap_table(env, name, *cookie, no_file_system); });
+  steps.run([&] { swap_table(env, name, *cookie); });
   steps.finish();
   cookie->wait();
 }

@@ -109,8 +109,10 @@ void load_copy(const Environment &env, const std::string &from, const dm::Device
   }
 }
 
-void swap_table(const Environment &env, const std::string &name, dm::UdevCookie &cookie,
-                dm::SuspendFlags flags) {
+void swap_table(const Environment &env, const std::string &name, dm::UdevCookie &cookie, InFlight in_flight) {
+  dm::SuspendFlags flags;
+  flags.noflush = in_flight == InFlight::requeue;
+  flags.skip_lockfs = true;
   try {
     env.dm.resume(name, cookie, {}, flags);
   } catch (const Error &) {

@@ -18,12 +18,22 @@ DeviceId create_copy(const Environment &env, const dm::DeviceInfo &device, const
 /** Loads a copy of the live table of @p from into the inactive slot of @p to, with the same care for keys. */
 void load_copy(const Environment &env, const std::string &from, const dm::DeviceInfo &to);
 
+/** What happens to I/O in flight when a table is swapped. */
+enum class InFlight {
+  /** It ends before the swap. */
+  wait,
+  /** It is queued and goes through the new table: the old one may not answer. */
+  requeue,
+};
+
 /**
  * Makes a loaded table live. The kernel suspends, swaps and resumes in one call; if that fails half-way the
- * device may be left suspended, with its old table: then it is resumed, whatever else happens. Throws Error.
+ * device may be left suspended, with its old table: then it is resumed, whatever else happens. A file system
+ * on the device is not frozen: its data is the same below either table, to freeze it would mean to write out
+ * all that is dirty, and it fails if somebody else has frozen it. Throws Error.
  */
 void swap_table(const Environment &env, const std::string &name, dm::UdevCookie &cookie,
-                dm::SuspendFlags flags = {});
+                InFlight in_flight = InFlight::wait);
 
 }  // namespace diffsnap
 
