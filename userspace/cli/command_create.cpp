@@ -131,7 +131,7 @@ Origins find_origins(const Environment &env, const Inventory &inventory,
     const OriginInfo *origin = inventory.find_origin(words);
     DeviceId device = origin ? origin->device.id : sys::resolve_device(words);
     if (!origin) {
-      origin = origin_of(inventory, device);
+      origin = inventory.find_origin_on(device);
     }
     if (origin) {
       device = origin->device.id;

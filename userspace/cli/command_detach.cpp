@@ -3,7 +3,6 @@
 #include "context.h"
 #include "core/inventory.h"
 #include "core/stacking.h"
-#include "select.h"
 
 namespace diffsnap::cli {
 
@@ -16,7 +15,7 @@ int run_detach(Context &context, const Invocation &invocation) {
     const OriginInfo *origin = inventory.find_origin(words);
     const DeviceId device = origin ? origin->device.id : sys::resolve_device(words);
     if (!origin) {
-      origin = origin_of(inventory, device);
+      origin = inventory.find_origin_on(device);
     }
     const std::string name = origin ? origin->name() : words;
     detach(env, device, context.dry_run());

@@ -7,7 +7,6 @@
 #include "context.h"
 #include "core/inventory.h"
 #include "report_command.h"
-#include "select.h"
 
 namespace diffsnap::cli {
 namespace {
@@ -84,7 +83,7 @@ int run_origins(Context &context, const Invocation &invocation) {
   for (const std::string &words : invocation.arguments()) {
     const OriginInfo *origin = inventory.find_origin(words);
     if (!origin) {
-      origin = origin_of(inventory, sys::resolve_device(words));
+      origin = inventory.find_origin_on(sys::resolve_device(words));
     }
     if (!origin) {
       throw Error("report on", words, ENODEV, "it is no origin");

@@ -25,18 +25,6 @@ std::vector<SnapshotInfo> select_snapshots(const Inventory &inventory,
   return selected;
 }
 
-const OriginInfo *origin_of(const Inventory &inventory, DeviceId device) {
-  if (const OriginInfo *origin = inventory.find_origin(device)) {
-    return origin;
-  }
-  for (const OriginInfo &origin : inventory.origins) {
-    if (origin.table.real_device == device) {
-      return &origin;
-    }
-  }
-  return nullptr;
-}
-
 std::pair<std::string, std::string> split_image_words(const std::string &words) {
   const std::size_t slash = words.find('/');
   if (slash == std::string::npos || slash == 0 || slash + 1 == words.size()) {

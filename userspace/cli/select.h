@@ -16,9 +16,6 @@ namespace diffsnap::cli {
 [[nodiscard]] std::vector<SnapshotInfo> select_snapshots(const Inventory &inventory,
                                                          const std::vector<std::string> &names);
 
-/** The origin that a device is or lies under; null if it is neither. */
-[[nodiscard]] const OriginInfo *origin_of(const Inventory &inventory, DeviceId device);
-
 /** Takes SNAPSHOT/ORIGIN apart. Throws SyntaxError. */
 [[nodiscard]] std::pair<std::string, std::string> split_image_words(const std::string &words);
 

@@ -254,6 +254,18 @@ const OriginInfo *Inventory::find_origin(std::string_view dm_name) const noexcep
   return nullptr;
 }
 
+const OriginInfo *Inventory::find_origin_on(DeviceId id) const noexcept {
+  if (const OriginInfo *origin = find_origin(id)) {
+    return origin;
+  }
+  for (const OriginInfo &origin : origins) {
+    if (origin.table.real_device == id) {
+      return &origin;
+    }
+  }
+  return nullptr;
+}
+
 const ImageInfo *Inventory::find_image(std::string_view snapshot,
                                        std::string_view origin_name) const noexcept {
   if (const SnapshotInfo *found = find_snapshot(snapshot)) {

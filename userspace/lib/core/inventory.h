@@ -91,6 +91,8 @@ struct Inventory {
   [[nodiscard]] const SnapshotInfo *find_snapshot(std::string_view name) const noexcept;
   [[nodiscard]] const OriginInfo *find_origin(DeviceId id) const noexcept;
   [[nodiscard]] const OriginInfo *find_origin(std::string_view dm_name) const noexcept;
+  /** The origin that a device is or lies under; null if it is neither. */
+  [[nodiscard]] const OriginInfo *find_origin_on(DeviceId id) const noexcept;
   /** By snapshot name and origin name. */
   [[nodiscard]] const ImageInfo *find_image(std::string_view snapshot,
                                             std::string_view origin_name) const noexcept;

@@ -33,10 +33,8 @@ bool is_stateless(const dm::TableLine &line) {
 
 /** Refuses what cannot be an origin, stacked live or not. */
 void check_device(const sys::BlockDeviceFacts &facts, const Inventory &inventory) {
-  for (const OriginInfo &origin : inventory.origins) {
-    if (origin.device.id == facts.id || origin.table.real_device == facts.id) {
-      refuse("attach", facts.id, EEXIST, "it is attached already, as \"" + origin.name() + '"');
-    }
+  if (const OriginInfo *origin = inventory.find_origin_on(facts.id)) {
+    refuse("attach", facts.id, EEXIST, "it is attached already, as \"" + origin->name() + '"');
   }
   if (facts.zoned) {
     refuse("attach", facts.id, EOPNOTSUPP, "zoned devices cannot be origins");
@@ -185,18 +183,6 @@ void detach_plain(const Environment &env, const OriginInfo &origin) {
   cookie->wait();
 }
 
-const OriginInfo *find_attached(const Inventory &inventory, DeviceId device) {
-  if (const OriginInfo *origin = inventory.find_origin(device)) {
-    return origin;
-  }
-  for (const OriginInfo &origin : inventory.origins) {
-    if (origin.table.real_device == device) {
-      return &origin;
-    }
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 AttachResult attach(const Environment &env, DeviceId device, const AttachOptions &options) {
@@ -227,7 +213,7 @@ bool can_attach_live(const Environment &env, DeviceId device) {
 
 void detach(const Environment &env, DeviceId device, bool dry_run) {
   const Inventory inventory = read_inventory(env.dm);
-  const OriginInfo *origin = find_attached(inventory, device);
+  const OriginInfo *origin = inventory.find_origin_on(device);
   if (origin == nullptr) {
     refuse("detach", device, ENODEV, "it is not attached", "`diffsnap origins` shows what is.");
   }
