@@ -10,13 +10,18 @@
 
 kernel_names=(6.1 6.12 7.2)
 
+# Built by us with the kernel's own checkers, see kernel-build.sh.
+kernel_checked_names=(6.1-kasan 6.1-kcsan)
+
+kernel_is_checked() { [[ " ${kernel_checked_names[*]} " == *" $1 "* ]]; }
+
 # kernel_suite NAME: where that kernel comes from.
 kernel_suite() {
 	case $1 in
-	6.1) echo bookworm ;;
+	6.1 | 6.1-*) echo bookworm ;;
 	6.12) echo bookworm-backports ;;
 	7.2) echo forky ;;
-	*) die "unknown kernel $1: one of ${kernel_names[*]}" ;;
+	*) die "unknown kernel $1: one of ${kernel_names[*]} ${kernel_checked_names[*]}" ;;
 	esac
 }
 
@@ -76,10 +81,11 @@ kernel_fetch() {
 	echo "$dir"
 }
 
-# kernel_forget_old NAME DIR: point releases before DIR, and what a killed run left;
-# nothing young, which may be in use.
+# kernel_forget_old NAME DIR: what is older than DIR in the same place, and what a
+# killed run left; nothing young, which may be in use. A name goes on with a version
+# or a key, so that 6.1 is not taken for the start of 6.1-kasan.
 kernel_forget_old() {
-	find "${2%/*}" -mindepth 1 -maxdepth 1 -type d -mtime +14 \( -name "$1-*" -o -name 'tmp.*' \) \
+	find "${2%/*}" -mindepth 1 -maxdepth 1 -type d -mtime +14 \( -name "$1-[0-9a-f]*" -o -name 'tmp.*' \) \
 		-not -path "$2" -exec rm -rf {} +
 }
 

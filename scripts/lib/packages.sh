@@ -10,6 +10,7 @@ packages_build=(
 )
 packages_kernel=(kmod xz-utils zstd)
 packages_module=("${packages_kernel[@]}" gcc-12 make libelf1)
+packages_kernel_build=("${packages_module[@]}" bc bison flex libelf-dev libssl-dev perl)
 packages_vm=(
 	"${packages_kernel[@]}" qemu-system-x86 busybox-static cpio gzip
 	udev lvm2 dmsetup fio e2fsprogs xfsprogs btrfs-progs cryptsetup-bin thin-provisioning-tools
