@@ -328,8 +328,7 @@ static void bio_chunks(const struct member *member, struct bio *bio,
 	unsigned int shift = member->snapshot->store.chunk_shift;
 
 	*first = bio->bi_iter.bi_sector >> shift;
-	*end = min(DIV_ROUND_UP_ULL(bio_end_sector(bio), 1U << shift),
-		   member->nr_chunks);
+	*end = min(sectors_to_chunks(bio_end_sector(bio), shift), member->nr_chunks);
 }
 
 bool cow_settled(struct member *member, struct bio *bio)

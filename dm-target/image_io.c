@@ -307,7 +307,7 @@ static int map_read(struct diffsnap_io *io)
 	}
 	io->resume = check_read;
 	io->flags = bio->bi_flags;
-	nr = DIV_ROUND_UP_ULL(bio_end_sector(bio), 1U << shift) - from_chunk(chunk);
+	nr = sectors_to_chunks(bio_end_sector(bio), shift) - from_chunk(chunk);
 	if (chunk_map_peek(&member->map, chunk, nr) == SETTLED_ALL)
 		return read_settled(io, chunk, nr);
 
@@ -343,8 +343,8 @@ int image_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 	 */
 	smp_mb();
 	chunk = to_chunk(io->iter.bi_sector >> shift);
-	nr = DIV_ROUND_UP_ULL(io->iter.bi_sector + (io->iter.bi_size >> SECTOR_SHIFT),
-			      1U << shift) - from_chunk(chunk);
+	nr = sectors_to_chunks(io->iter.bi_sector + (io->iter.bi_size >> SECTOR_SHIFT),
+			       shift) - from_chunk(chunk);
 	if (chunk_map_peek(&member->map, chunk, nr) == SETTLED_NONE &&
 	    READ_ONCE(member->origin->running) &&
 	    snapshot_active(member->snapshot))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Origins: the gate and the registry.
+ * Origins: the gates and the registry.
  */
 #include <linux/blkdev.h>
 #include <linux/kdev_t.h>
@@ -16,6 +16,18 @@ static struct workqueue_struct *origin_wq;
 
 DECLARE_WAIT_QUEUE_HEAD(origin_drain_waitq);
 
+/* Completions look here, not for the gate of their origin, which may be gone. */
+static atomic_t nr_closed_gates = ATOMIC_INIT(0);
+
+/* Under RCU. */
+static bool gate_is_closed(struct origin *origin)
+{
+	struct gate *gate = rcu_dereference(origin->gate);
+
+	/* Pairs with the release in gate_open(). */
+	return gate && smp_load_acquire(&gate->closed);
+}
+
 /*
  * Takes on what waited at the gate, and what stalled. Holds a reference.
  */
@@ -28,10 +40,12 @@ static void origin_go_on_work(struct work_struct *work)
 	bio_list_init(&entering);
 	bio_list_init(&resuming);
 	spin_lock(&origin->lock);
-	if (!origin->gate_closed) {
+	rcu_read_lock();
+	if (!gate_is_closed(origin)) {
 		bio_list_merge(&entering, &origin->gated);
 		bio_list_init(&origin->gated);
 	}
+	rcu_read_unlock();
 	if (origin->running || origin->gone) {
 		bio_list_merge(&resuming, &origin->stalled);
 		bio_list_init(&origin->stalled);
@@ -116,7 +130,7 @@ void origin_put_table(struct origin *origin)
 		/* Given up before what stalled goes on, so that it fails. */
 		member = rcu_dereference_protected(origin->member,
 						   lockdep_is_held(&registry_mutex));
-		RCU_INIT_POINTER(origin->member, NULL);
+		origin_set_member(origin, NULL, NULL);
 		if (member)
 			origin->ops->gone(member);
 		origin_go_on(origin);
@@ -141,6 +155,14 @@ void origin_get(struct origin *origin)
 void origin_put(struct origin *origin)
 {
 	kref_put(&origin->refs, origin_release);
+}
+
+void origin_set_member(struct origin *origin, struct member *member,
+		       struct gate *gate)
+{
+	lockdep_assert_held(&registry_mutex);
+	rcu_assign_pointer(origin->gate, gate);
+	rcu_assign_pointer(origin->member, member);
 }
 
 void origin_run(struct origin *origin)
@@ -183,84 +205,89 @@ void origin_unstall(struct origin *origin)
 	origin->ops->resume(&stalled);
 }
 
+/* Queues a write until the gate opens; false if it is open (again). */
+static bool wait_at_gate(struct origin *origin, struct bio *bio)
+{
+	bool closed;
+
+	spin_lock(&origin->lock);
+	/* Under the lock: origin_pass_gated() comes after the opening. */
+	closed = gate_is_closed(origin);
+	if (closed)
+		bio_list_add(&origin->gated, bio);
+	spin_unlock(&origin->lock);
+	return closed;
+}
+
 bool origin_enter(struct origin *origin, struct bio *bio)
 {
+	bool entered = true;
+
+	rcu_read_lock();
 	for (;;) {
 		this_cpu_inc(*origin->started);
 		/*
-		 * Pairs with the barrier in origin_close_gate(): either the
-		 * cut counts this write, or we see the closed gate.
+		 * Pairs with the barrier in gate_close(): either the cut
+		 * counts this write, or we see the closed gate.
 		 */
 		smp_mb();
-		/* Pairs with the release in origin_open_gate(). */
-		if (likely(!smp_load_acquire(&origin->gate_closed)))
-			return true;
+		if (likely(!gate_is_closed(origin)))
+			break;
 
 		origin_leave(origin);
 		if (bio->bi_opf & REQ_NOWAIT) {
 			bio_wouldblock_error(bio);
-			return false;
+			entered = false;
+			break;
 		}
-		spin_lock(&origin->lock);
-		if (origin->gate_closed) {
-			bio_list_add(&origin->gated, bio);
-			spin_unlock(&origin->lock);
-			return false;
+		if (wait_at_gate(origin, bio)) {
+			entered = false;
+			break;
 		}
-		spin_unlock(&origin->lock);
 	}
+	rcu_read_unlock();
+	return entered;
 }
 
 void origin_leave(struct origin *origin)
 {
 	this_cpu_inc(*origin->completed);
 	/*
-	 * Pairs with the barrier in origin_close_gate(): either the cut sees
-	 * this write completed, or we see that it waits.
+	 * Pairs with the barrier in gate_close(): either the cut sees this
+	 * write completed, or we see that it waits.
 	 */
 	smp_mb();
-	if (unlikely(READ_ONCE(origin->gate_closed)))
+	if (unlikely(atomic_read(&nr_closed_gates)))
 		wake_up(&origin_drain_waitq);
 }
 
-void origin_close_gate(struct origin *origin)
+void gate_close(struct gate *gate)
 {
-	spin_lock(&origin->lock);
-	WRITE_ONCE(origin->gate_closed, true);
-	spin_unlock(&origin->lock);
+	atomic_inc(&nr_closed_gates);
+	WRITE_ONCE(gate->closed, true);
 	/* Pairs with those in origin_enter() and origin_leave(). */
 	smp_mb();
 }
 
-void origin_open_gate(struct origin *origin)
+void gate_open(struct gate *gate)
 {
-	spin_lock(&origin->lock);
 	/*
-	 * Pairs with the acquire in origin_enter(): who finds the gate open
+	 * Pairs with the acquire in gate_is_closed(): who finds the gate open
 	 * finds the snapshot active.
 	 */
-	smp_store_release(&origin->gate_closed, false);
-	spin_unlock(&origin->lock);
-	origin_go_on(origin);
+	smp_store_release(&gate->closed, false);
+	atomic_dec(&nr_closed_gates);
 }
 
-/*
- * The sum of what was completed is taken before that of what was started. If
- * they are equal, then at the moment between no write was in flight: each one
- * counted as completed had been counted as started before.
- */
-bool origin_drained(struct origin *origin)
+void origin_pass_gated(struct origin *origin)
 {
-	unsigned long started = 0, completed = 0;
-	int cpu;
+	bool waiting;
 
-	for_each_possible_cpu(cpu)
-		completed += READ_ONCE(*per_cpu_ptr(origin->completed, cpu));
-	/* Orders the two sums; pairs with the barriers in enter and leave. */
-	smp_mb();
-	for_each_possible_cpu(cpu)
-		started += READ_ONCE(*per_cpu_ptr(origin->started, cpu));
-	return started == completed;
+	spin_lock(&origin->lock);
+	waiting = !bio_list_empty(&origin->gated);
+	spin_unlock(&origin->lock);
+	if (waiting)
+		origin_go_on(origin);
 }
 
 int origin_module_init(void)

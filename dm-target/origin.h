@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Origins: one object for each device with a diffsnap-origin table, with the
- * gate that lets writes in and the registry that finds it.
+ * count of its writes in flight and the registry that finds it; and gates,
+ * which hold writes back from all origins of a set at once.
  */
 #ifndef DIFFSNAP_ORIGIN_H
 #define DIFFSNAP_ORIGIN_H
@@ -32,6 +33,14 @@ struct origin_ops {
 /* Protects the registries of origins and snapshots; see dm-diffsnap.rst. */
 extern struct mutex registry_mutex;
 
+/*
+ * What lets writes into the origins of one set. Only one word, so that closing
+ * and opening it costs the same for any number of origins.
+ */
+struct gate {
+	bool closed;
+};
+
 struct origin {
 	struct kref refs;
 	struct list_head node;		/* registry_mutex */
@@ -45,7 +54,9 @@ struct origin {
 	u64 nr_sectors;			/* 0 before the first resume */
 	unsigned int logical_block, physical_block;	/* bytes */
 
-	struct member __rcu *member;	/* written under registry_mutex */
+	/* Of the snapshot that it is in, or NULL; written under registry_mutex. */
+	struct member __rcu *member;
+	struct gate __rcu *gate;
 
 	/*
 	 * Writes let in, and completed. Compared by the cut; never reset, so
@@ -55,10 +66,9 @@ struct origin {
 	unsigned long __percpu *completed;
 
 	spinlock_t lock;		/* protects what follows */
-	bool gate_closed;
 	bool running;			/* between resume and postsuspend */
 	bool gone;			/* its last table is */
-	struct bio_list gated;		/* writes at the closed gate */
+	struct bio_list gated;		/* writes that met a closed gate */
 	struct bio_list stalled;	/* image reads, see origin_stall() */
 
 	const struct origin_ops *ops;
@@ -92,6 +102,13 @@ void origin_run(struct origin *origin);
 void origin_pause(struct origin *origin);
 
 /*
+ * Puts the origin into a snapshot, or takes it out again (two NULLs). The gate
+ * is freed after a grace period. Under registry_mutex.
+ */
+void origin_set_member(struct origin *origin, struct member *member,
+		       struct gate *gate);
+
+/*
  * Lets a write in and counts it. Returns false if the gate is closed: the bio
  * is queued or, if it must not wait, completed with EAGAIN; it is no longer
  * the caller's.
@@ -102,13 +119,30 @@ bool origin_enter(struct origin *origin, struct bio *bio);
 void origin_leave(struct origin *origin);
 
 /* For the cut: nothing is let in between these two. */
-void origin_close_gate(struct origin *origin);
-void origin_open_gate(struct origin *origin);
+void gate_close(struct gate *gate);
+void gate_open(struct gate *gate);
 
-/* True if every write that was let in is completed. Gate closed. */
-bool origin_drained(struct origin *origin);
+/* Takes on what has met the gate. After gate_open(). */
+void origin_pass_gated(struct origin *origin);
 
-/* Where the cut waits for origin_drained(). */
+/*
+ * Writes that were let in by @cpu, and those that it completed: whole numbers
+ * only as sums over all. The gate must be closed. The sum of what was completed
+ * is to be taken before that of what was started, with a full barrier between
+ * them; if they are equal then nothing was in flight at that moment: each
+ * write counted as completed had been counted as started before.
+ */
+static inline unsigned long origin_completed(const struct origin *origin, int cpu)
+{
+	return READ_ONCE(*per_cpu_ptr(origin->completed, cpu));
+}
+
+static inline unsigned long origin_started(const struct origin *origin, int cpu)
+{
+	return READ_ONCE(*per_cpu_ptr(origin->started, cpu));
+}
+
+/* Woken by completions while a gate is closed. */
 extern wait_queue_head_t origin_drain_waitq;
 
 /*

@@ -30,7 +30,7 @@ static int map_discard(struct member *member, struct bio *bio, bool may_split)
 	sector_t sector = bio->bi_iter.bi_sector, end = bio_end_sector(bio);
 	u64 first = sector >> shift;
 	unsigned int room = REGION_CHUNKS - chunk_in_region(to_chunk(first));
-	u64 nr = DIV_ROUND_UP_ULL(end, 1U << shift) - first;
+	u64 nr = sectors_to_chunks(end, shift) - first;
 	struct chunk_run run;
 
 	if (first >= member->nr_chunks)

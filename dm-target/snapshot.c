@@ -311,14 +311,14 @@ int snapshot_add(struct snapshot *snapshot, dev_t origin_dev)
 	member->snapshot = snapshot;
 	member->origin = origin;
 	member->nr_sectors = origin->nr_sectors;
-	member->nr_chunks = DIV_ROUND_UP_ULL(origin->nr_sectors,
-					     1U << snapshot->store.chunk_shift);
+	member->nr_chunks = sectors_to_chunks(origin->nr_sectors,
+					      snapshot->store.chunk_shift);
 	spin_lock_init(&member->lock);
 	chunk_map_init(&member->map, member->nr_chunks);
 	cow_init_member(member);
 	list_add_tail(&member->node, &snapshot->members);
 	snapshot->nr_members++;
-	rcu_assign_pointer(origin->member, member);
+	origin_set_member(origin, member, &snapshot->gate);
 	member = NULL;
 unlock:
 	mutex_unlock(&snapshot->lock);
@@ -341,7 +341,7 @@ static void release_origins(struct snapshot *snapshot)
 	synchronize_rcu();
 	list_for_each_entry(member, &snapshot->members, node)
 		if (rcu_access_pointer(member->origin->member) == member)
-			RCU_INIT_POINTER(member->origin->member, NULL);
+			origin_set_member(member->origin, NULL, NULL);
 }
 
 int snapshot_drop(struct snapshot *snapshot)
@@ -359,21 +359,48 @@ int snapshot_drop(struct snapshot *snapshot)
  * The cut
  */
 
-static struct origin *first_undrained(struct snapshot *snapshot)
+/* True if no write to a member is in flight; see origin_completed(). */
+static bool drained(struct snapshot *snapshot)
+{
+	unsigned long started = 0, completed = 0;
+	struct member *member;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		list_for_each_entry(member, &snapshot->members, node)
+			completed += origin_completed(member->origin, cpu);
+	/* Orders the two sums; pairs with the barriers in enter and leave. */
+	smp_mb();
+	for_each_possible_cpu(cpu)
+		list_for_each_entry(member, &snapshot->members, node)
+			started += origin_started(member->origin, cpu);
+	return started == completed;
+}
+
+/* A member with writes in flight, for the message; NULL if that is over now. */
+static struct origin *find_slow(struct snapshot *snapshot)
 {
 	struct member *member;
 
-	list_for_each_entry(member, &snapshot->members, node)
-		if (!origin_drained(member->origin))
-			return member->origin;
+	list_for_each_entry(member, &snapshot->members, node) {
+		struct origin *origin = member->origin;
+		unsigned long in_flight = 0;
+		int cpu;
+
+		for_each_possible_cpu(cpu)
+			in_flight += origin_started(origin, cpu) -
+				     origin_completed(origin, cpu);
+		if (in_flight)
+			return origin;
+	}
 	return NULL;
 }
 
 int snapshot_cut(struct snapshot *snapshot, unsigned int limit_ms)
 {
-	struct origin *slow;
+	struct origin *slow = NULL;
 	struct member *member;
-	ktime_t start;
+	ktime_t start, end;
 	int r = 0;
 
 	mutex_lock(&snapshot->lock);
@@ -385,12 +412,10 @@ int snapshot_cut(struct snapshot *snapshot, unsigned int limit_ms)
 	}
 
 	start = ktime_get();
-	list_for_each_entry(member, &snapshot->members, node)
-		origin_close_gate(member->origin);
-	wait_event_timeout(origin_drain_waitq, !first_undrained(snapshot),
-			   msecs_to_jiffies(limit_ms));
-	slow = first_undrained(snapshot);
-	if (slow) {
+	gate_close(&snapshot->gate);
+	if (!wait_event_timeout(origin_drain_waitq, drained(snapshot),
+				msecs_to_jiffies(limit_ms))) {
+		slow = find_slow(snapshot);
 		r = -ETIMEDOUT;
 	} else {
 		/* An origin that has gone meanwhile has changed the mode. */
@@ -402,18 +427,23 @@ int snapshot_cut(struct snapshot *snapshot, unsigned int limit_ms)
 			r = -ENODEV;
 		spin_unlock_irq(&snapshot->mode_lock);
 	}
+	gate_open(&snapshot->gate);
+	end = ktime_get();
 	list_for_each_entry(member, &snapshot->members, node) {
 		if (!r)
 			member->origin->nr_cuts++;
-		origin_open_gate(member->origin);
+		origin_pass_gated(member->origin);
 	}
 	if (!r)
-		snapshot->closed_ns = ktime_to_ns(ktime_sub(ktime_get(), start));
+		snapshot->closed_ns = ktime_to_ns(ktime_sub(end, start));
 	mutex_unlock(&snapshot->lock);
 
 	if (slow)
 		DMERR("%s: cannot cut: writes to origin %s were not completed within %u ms",
 		      snapshot->name, slow->name, limit_ms);
+	else if (r == -ETIMEDOUT)
+		DMERR("%s: cannot cut: writes were not completed within %u ms",
+		      snapshot->name, limit_ms);
 	return r;
 }
 

@@ -37,7 +37,8 @@ struct snapshot {
 	struct mutex lock;		/* one message at a time; members */
 	struct list_head members;	/* grows until the cut, stays until freed */
 	unsigned int nr_members;
-	u64 closed_ns;			/* gates closed for the cut */
+	struct gate gate;		/* of all members */
+	u64 closed_ns;			/* the gate was closed for the cut */
 
 	spinlock_t mode_lock;		/* irqs off; changes of mode */
 	enum snapshot_mode mode;	/* read without it */

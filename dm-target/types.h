@@ -51,6 +51,15 @@ static inline place_t place_add(place_t place, u64 nr)
 	return to_place(from_place(place) + nr);
 }
 
+/*
+ * Chunks that hold so many sectors, a partial last one included; @shift is log2
+ * of the sectors in a chunk. On the fast path, and so no division.
+ */
+static inline u64 sectors_to_chunks(u64 sectors, unsigned int shift)
+{
+	return (sectors + (1ULL << shift) - 1) >> shift;
+}
+
 static inline unsigned long chunk_region(chunk_t chunk)
 {
 	return from_chunk(chunk) >> REGION_SHIFT;
