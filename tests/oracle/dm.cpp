@@ -21,6 +21,8 @@ namespace oracle::dm {
 namespace {
 
 constexpr std::size_t buffer_size = 64 * 1024;
+constexpr std::size_t guard_size = 256;
+constexpr char guard_byte = 0x5a;
 
 int control() {
   static const int fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
@@ -32,11 +34,12 @@ int control() {
 
 class Task {
  public:
-  explicit Task(const std::string &name) : buffer_(buffer_size) {
+  explicit Task(const std::string &name, std::size_t size = buffer_size) : buffer_(size + guard_size) {
     if (name.size() >= sizeof(header()->name))
       throw EnvironmentError("name too long: " + name);
     header()->version[0] = DM_VERSION_MAJOR;
-    header()->data_size = buffer_size;
+    std::memset(buffer_.data() + size, guard_byte, guard_size);
+    header()->data_size = static_cast<std::uint32_t>(size);
     header()->data_start = sizeof(dm_ioctl);
     std::memcpy(header()->name, name.c_str(), name.size());
   }
@@ -44,6 +47,10 @@ class Task {
   dm_ioctl *header() { return reinterpret_cast<dm_ioctl *>(buffer_.data()); }
 
   char *data() { return buffer_.data() + header()->data_start; }
+
+  bool guard_is_whole() const {
+    return std::all_of(buffer_.end() - guard_size, buffer_.end(), [](char c) { return c == guard_byte; });
+  }
 
   // 0 or errno
   int run(unsigned long request) {
@@ -72,40 +79,78 @@ std::uint64_t device_of(const std::string &name) {
   return task.header()->dev;
 }
 
-void load(const std::string &name, const std::vector<TableLine> &table) {
-  Task task(name);
-  char *at = task.data();
+std::size_t spec_size(const TableLine &line) {
+  return (sizeof(dm_target_spec) + line.args.size() + 1 + 7) & ~std::size_t{7};
+}
 
-  for (const TableLine &line : table) {
-    auto *spec = reinterpret_cast<dm_target_spec *>(at);
-    const std::size_t size = (sizeof(*spec) + line.args.size() + 1 + 7) & ~std::size_t{7};
+std::vector<TableLine> lines_of(Task &task) {
+  std::vector<TableLine> result;
+  const char *first = task.data();
+  const char *at = first;
 
-    spec->sector_start = line.start;
-    spec->length = line.length;
-    spec->next = static_cast<std::uint32_t>(size);
-    std::snprintf(spec->target_type, sizeof(spec->target_type), "%s", line.target.c_str());
-    std::memcpy(at + sizeof(*spec), line.args.c_str(), line.args.size() + 1);
-    at += size;
+  for (unsigned i = 0; i < task.header()->target_count; i++) {
+    dm_target_spec spec;
+    char target[sizeof(spec.target_type) + 1] = {};
+
+    std::memcpy(&spec, at, sizeof(spec));
+    std::memcpy(target, spec.target_type, sizeof(spec.target_type));
+    result.push_back(TableLine{spec.sector_start, spec.length, target, at + sizeof(spec)});
+    at = first + spec.next;
   }
-  task.header()->target_count = static_cast<std::uint32_t>(table.size());
-
-  std::string what;
-
-  for (const TableLine &line : table)
-    what += " '" + line.target + " " + line.args + "'";
-  must(task.run(DM_TABLE_LOAD), ("load" + what + " into").c_str(), name);
+  return result;
 }
 
 }  // namespace
 
-void create(const std::string &name, const std::vector<TableLine> &table) {
-  {
-    Task task(name);
+int make(const std::string &name) {
+  Task task(name);
 
-    must(task.run(DM_DEV_CREATE), "create", name);
+  return task.run(DM_DEV_CREATE);
+}
+
+int load(const std::string &name, const std::vector<TableLine> &table) {
+  std::size_t size = buffer_size;
+
+  for (const TableLine &line : table)
+    size += spec_size(line);
+
+  Task task(name, size);
+  char *at = task.data();
+
+  for (const TableLine &line : table) {
+    auto *spec = reinterpret_cast<dm_target_spec *>(at);
+
+    spec->sector_start = line.start;
+    spec->length = line.length;
+    spec->next = static_cast<std::uint32_t>(spec_size(line));
+    std::snprintf(spec->target_type, sizeof(spec->target_type), "%s", line.target.c_str());
+    std::memcpy(at + sizeof(*spec), line.args.c_str(), line.args.size() + 1);
+    at += spec_size(line);
   }
+  task.header()->target_count = static_cast<std::uint32_t>(table.size());
+  return task.run(DM_TABLE_LOAD);
+}
+
+int clear(const std::string &name) {
+  Task task(name);
+
+  return task.run(DM_TABLE_CLEAR);
+}
+
+int activate(const std::string &name) {
+  Task task(name);
+
+  return task.run(DM_DEV_SUSPEND);
+}
+
+void create(const std::string &name, const std::vector<TableLine> &table) {
+  std::string what = "load";
+
+  for (const TableLine &line : table)
+    what += " '" + line.target + " " + line.args + "'";
+  must(make(name), "create", name);
   try {
-    load(name, table);
+    must(load(name, table), (what + " into").c_str(), name);
     resume(name);
   } catch (...) {
     remove(name);
@@ -121,38 +166,46 @@ void suspend(const std::string &name) {
 }
 
 void resume(const std::string &name) {
-  Task task(name);
-
-  must(task.run(DM_DEV_SUSPEND), "resume", name);
+  must(activate(name), "resume", name);
 }
 
-int message(const std::string &name, const std::string &text) {
-  Task task(name);
+int message(const std::string &name, const std::string &text, std::uint64_t sector) {
+  Task task(name, buffer_size + text.size());
   auto *target_message = reinterpret_cast<dm_target_msg *>(task.data());
 
-  target_message->sector = 0;
+  target_message->sector = sector;
   std::memcpy(target_message->message, text.c_str(), text.size() + 1);
   return task.run(DM_TARGET_MSG);
 }
 
 std::vector<TableLine> status(const std::string &name) {
   Task task(name);
-  std::vector<TableLine> result;
 
   must(task.run(DM_TABLE_STATUS), "get the status of", name);
+  return lines_of(task);
+}
 
-  const char *first = task.data();
-  const char *at = first;
+std::vector<TableLine> table(const std::string &name, bool loaded) {
+  Task task(name);
 
-  for (unsigned i = 0; i < task.header()->target_count; i++) {
-    dm_target_spec spec;
-    char target[sizeof(spec.target_type) + 1] = {};
+  task.header()->flags = DM_STATUS_TABLE_FLAG | (loaded ? DM_QUERY_INACTIVE_TABLE_FLAG : 0);
+  must(task.run(DM_TABLE_STATUS), "get the table of", name);
+  return lines_of(task);
+}
 
-    std::memcpy(&spec, at, sizeof(spec));
-    std::memcpy(target, spec.target_type, sizeof(spec.target_type));
-    result.push_back(TableLine{spec.sector_start, spec.length, target, at + sizeof(spec)});
-    at = first + spec.next;
-  }
+RawStatus raw_status(const std::string &name, std::uint32_t flags, std::size_t room) {
+  Task task(name, sizeof(dm_ioctl) + room);
+  RawStatus result;
+
+  task.header()->flags = flags;
+  result.error = task.run(DM_TABLE_STATUS);
+  if (!task.guard_is_whole())
+    throw CheckFailure("the status of " + name + " was written behind its buffer");
+  if (result.error)
+    return result;
+  result.full = task.header()->flags & DM_BUFFER_FULL_FLAG;
+  if (!result.full)
+    result.lines = lines_of(task);
   return result;
 }
 

@@ -20,11 +20,27 @@ struct TableLine {
 
 // All throw EnvironmentError with the errno's text, except where they return
 // the errno.
+int make(const std::string &name);  // without a table
+int load(const std::string &name, const std::vector<TableLine> &table);
+int clear(const std::string &name);
+int activate(const std::string &name);  // the loaded table, if there is one; resume
 void create(const std::string &name, const std::vector<TableLine> &table);
 void suspend(const std::string &name);
 void resume(const std::string &name);
-int message(const std::string &name, const std::string &text);
+int message(const std::string &name, const std::string &text, std::uint64_t sector = 0);
 std::vector<TableLine> status(const std::string &name);
+// The lines as given back by the kernel, of the active or of the loaded table.
+std::vector<TableLine> table(const std::string &name, bool loaded = false);
+
+// DM_TABLE_STATUS with any flags and so little room as wanted. Throws
+// CheckFailure if the kernel wrote behind that room.
+struct RawStatus {
+  int error = 0;
+  bool full = false;  // there was not enough room
+  std::vector<TableLine> lines;
+};
+RawStatus raw_status(const std::string &name, std::uint32_t flags, std::size_t room);
+
 // "/dev/dm-<minor>"
 std::string node(const std::string &name);
 // "<major>:<minor>"

@@ -150,13 +150,15 @@ class DiffsnapBackend : public Backend {
     return error;
   }
 
+  // Goes on where it failed before.
   void make_images() override {
     for (std::size_t i = 0; i < origin_names_.size(); i++) {
       if (number_field(i, cuts_field) != cuts_before_[i] + 1)
         throw CheckFailure(origin_names_[i] + " does not count its cut");
-      image_names_.push_back(
-          names_.make("image" + std::to_string(i), {{0, origin_devices_[i]->sectors(), "diffsnap-image",
-                                                     dm::node(store_) + " " + dm::node(origin_names_[i])}}));
+      if (i == image_names_.size())
+        image_names_.push_back(names_.make("image" + std::to_string(i),
+                                           {{0, origin_devices_[i]->sectors(), "diffsnap-image",
+                                             dm::node(store_) + " " + dm::node(origin_names_[i])}}));
       images_[i] = open_device(dm::node(image_names_[i]));
       if (images_[i]->block_sectors() != origin_devices_[i]->block_sectors())
         throw CheckFailure("the logical block of " + image_names_[i] + " is " +

@@ -239,6 +239,8 @@ int Member::image_read(void *buffer, std::uint64_t sector, std::uint64_t count) 
 
   if (backend_.invalid && !backend_.fault("read-after-invalid"))
     return EIO;
+  if (backend_.fault("image-read-error"))
+    return EIO;
 
   return for_chunks(sector, count, [&](std::uint64_t chunk, std::size_t offset, std::size_t bytes) {
     const std::uint64_t at = chunk * backend_.options.chunk_sectors * sector_size + offset;
@@ -465,6 +467,7 @@ const std::vector<std::string> &file_backend_faults() {
       "discard-partial",
       "cut-apart",
       "read-after-invalid",
+      "image-read-error",
       "overflow",
   };
 

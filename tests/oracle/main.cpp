@@ -63,6 +63,9 @@ What may happen:
   --image-no-space        an image's writer may be told ENOSPC
   --image-errors          requests to an image may fail, its snapshot being valid
   --origin-errors         an origin's writer may be told EIO
+  --exact-or-invalid      both of --may-be-invalid and --image-errors, until --after
+                          was run: then each image is read once more, and must be
+                          exact; or the snapshot is invalid, and all reads fail
   --first-cut-fails ERRNO the first cut of each round must fail like this
 
 Commands, given to the shell, in each round:
@@ -198,6 +201,12 @@ Options parse(int argc, char **argv) {
       {"max-write", {true, [&](Value v) { run.max_write = real_number(v); }}},
       {"image-no-space", {false, [&](Value) { run.image_no_space = true; }}},
       {"image-errors", {false, [&](Value) { run.image_errors = true; }}},
+      {"exact-or-invalid",
+       {false,
+        [&](Value) {
+          run.verdict = true;
+          run.invalid = Invalid::may;
+        }}},
       {"origin-errors", {false, [&](Value) { run.origin_errors = true; }}},
       {"first-cut-fails", {true, [&](Value v) { run.first_cut_error = errno_of(v); }}},
       {"before-cut", {true, [&](Value v) { run.before_cut = v; }}},
@@ -295,6 +304,7 @@ void print_report(const Report &report, const RunOptions &options) {
       {"ambiguous_sectors", report.ambiguous_sectors},
       {"chain_checks", report.chain_checks},
       {"invalid_rounds", report.invalid_rounds},
+      {"exact_rounds", report.exact_rounds},
       {"max_closed_ns", report.max_closed_ns},
       {"max_write_us", report.max_write_us},
   };

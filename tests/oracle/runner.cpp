@@ -38,6 +38,7 @@ constexpr std::uint64_t max_image_write = 2048;
 constexpr std::uint64_t own_buffer_sectors = 512;
 constexpr unsigned big_buffers = 4;
 constexpr unsigned cut_tries = 20;
+constexpr unsigned image_tries = 100;
 constexpr std::uint64_t nanoseconds = 1000000000;
 
 constexpr std::uint32_t origin_id(std::size_t origin) {
@@ -222,6 +223,7 @@ class Runner {
 
   void stamp_origins();
   void round();
+  bool make_images();
   void make_chains();
 
   template <typename Method>
@@ -241,10 +243,13 @@ class Runner {
 
   bool pick(Worker &worker, std::uint64_t max, bool hot, Range &range);
   bool mark_first(Target &target, const Range &range);
-  bool check_image(Activity &activity, std::size_t origin, const Range &range, char *buffer);
+  bool check_image(Activity &activity, std::size_t origin, const Range &range, char *buffer,
+                   bool *was_read = nullptr);
   void check_image_all(std::size_t origin);
   void check_origin_all(std::size_t origin);
   void check_chains();
+  void check_refused(std::size_t origin);
+  void judge();
   bool decode(std::size_t origin, bool image, const Range &range, const char *buffer,
               std::vector<Content> &contents, const Look &look);
   void mismatch(std::size_t origin, bool image, const Mismatch &what, const char *sector);
@@ -282,6 +287,7 @@ class Runner {
   std::atomic<bool> stop_writers_{false};
   std::atomic<bool> stop_images_{false};
   std::atomic<bool> is_cut_{false};
+  std::atomic<bool> image_errors_{false};
   std::vector<std::thread> writer_threads_;
   std::vector<std::thread> image_threads_;
 
@@ -415,7 +421,9 @@ bool Runner::decode(std::size_t origin, bool image, const Range &range, const ch
   return true;
 }
 
-bool Runner::check_image(Activity &activity, std::size_t origin, const Range &range, char *buffer) {
+// was_read: false if the read failed, and was allowed to.
+bool Runner::check_image(Activity &activity, std::size_t origin, const Range &range, char *buffer,
+                         bool *was_read) {
   Target &target = *targets_[origin];
   const unsigned chunk = backend_.chunk_sectors();
   int error;
@@ -427,13 +435,15 @@ bool Runner::check_image(Activity &activity, std::size_t origin, const Range &ra
   }
   look.finish();
 
+  if (was_read)
+    *was_read = !error;
   if (error) {
     image_read_errors_.add();
     // Once a snapshot is given up, all reads fail; until then none may, unless
     // that is asked for.
     const bool valid = options_.invalid == Invalid::never || backend_.status().valid;
 
-    if (!options_.image_errors && (valid || error != EIO)) {
+    if (!image_errors_ && (valid || error != EIO)) {
       fail("image " + std::to_string(origin) + " read at sector " + std::to_string(range.sector) + ", " +
            std::to_string(range.count) + " sectors: " + std::strerror(error) +
            (valid ? ", of a valid snapshot" : ", of an invalid snapshot"));
@@ -527,21 +537,26 @@ void Runner::check_origin_all(std::size_t origin) {
 void Runner::check_chains() {
   for (std::size_t chain = 0; chain < chains_.size(); chain++) {
     std::vector<std::uint64_t> versions;
+    bool was_read = true;
 
     for (const ChainLink &link : chains_[chain]) {
       const unsigned block = targets_[link.origin]->device.block_sectors();
       Buffer buffer(block);
 
-      if (!check_image(activities_.front(), link.origin, Range{link.sector, block}, buffer.data()))
+      if (!check_image(activities_.front(), link.origin, Range{link.sector, block}, buffer.data(), &was_read))
         return;
       if (targets_[link.origin]->invalid_since != time_never)
         return;
+      if (!was_read)
+        break;
 
       const Content version = read_stamp(buffer.data()).stamp.version;
 
       // 0: as stamped in the beginning
       versions.push_back(version_writer(version) == chain + 1 ? version_number(version) : 0);
     }
+    if (!was_read)
+      continue;
 
     const std::string wrong = check_chain(chains_[chain], versions);
 
@@ -549,6 +564,41 @@ void Runner::check_chains() {
       fail("chain " + std::to_string(chain) + ": " + wrong);
     report_.chain_checks++;
   }
+}
+
+// Of a snapshot that was given up, nothing can be read, wherever it lies.
+void Runner::check_refused(std::size_t origin) {
+  BlockDevice &image = backend_.image(origin);
+  const std::uint64_t block = image.block_sectors();
+  Buffer buffer(scan_sectors);
+
+  for (std::uint64_t at = 0; at < image.sectors(); at += scan_sectors) {
+    const int error = image.read(buffer.data(), at, std::min(block, image.sectors() - at));
+
+    if (error == EIO)
+      continue;
+    fail("image " + std::to_string(origin) + " read at sector " + std::to_string(at) +
+         " of an invalid snapshot: " + (error ? std::strerror(error) : "no error"));
+    return;
+  }
+}
+
+// Whatever went wrong has ended. There are two ways to be right now: each image
+// shows every sector as it must be, or none shows anything.
+void Runner::judge() {
+  image_errors_ = false;
+  for (std::size_t i = 0; i < targets_.size() && !failed_ && backend_.status().valid; i++)
+    check_image_all(i);
+  if (!failed_ && backend_.status().valid)
+    check_chains();
+  if (failed_)
+    return;
+  if (backend_.status().valid) {
+    report_.exact_rounds++;
+    return;
+  }
+  for (std::size_t i = 0; i < targets_.size() && !failed_; i++)
+    check_refused(i);
 }
 
 // A range in the target that is not a chain's.
@@ -787,7 +837,7 @@ bool Runner::image_result(Worker &worker, const char *what, const Range &range, 
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return false;
   }
-  if (options_.image_errors || (error == EIO && options_.invalid != Invalid::never)) {
+  if (image_errors_ || (error == EIO && options_.invalid != Invalid::never)) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
     return false;
   }
@@ -1025,8 +1075,27 @@ void Runner::stamp_origins() {
   }
 }
 
+// False if there are none, the snapshot having been given up as soon as it was cut.
+bool Runner::make_images() {
+  Busy busy(activities_.front(), "making of image", 0, 0);
+
+  for (unsigned tries = 1;; tries++) {
+    try {
+      backend_.make_images();
+      return true;
+    } catch (const EnvironmentError &) {
+      if (options_.invalid != Invalid::never && !backend_.status().valid)
+        return false;
+      // What makes requests fail at random may do so to this one.
+      if (!options_.verdict || tries == image_tries)
+        throw;
+    }
+  }
+}
+
 void Runner::round() {
   stop_writers_ = stop_images_ = is_cut_ = false;
+  image_errors_ = options_.image_errors || options_.verdict;
   // Writers have the same numbers in each round: chains, then the others.
   writers_ = 0;
   forget_activities();
@@ -1096,20 +1165,8 @@ void Runner::round() {
     break;
   }
 
-  bool have_images = true;
+  const bool have_images = make_images();
 
-  {
-    Busy busy(activities_.front(), "making of image", 0, 0);
-
-    try {
-      backend_.make_images();
-    } catch (const EnvironmentError &) {
-      // A snapshot may be given up as soon as it is cut.
-      if (options_.invalid == Invalid::never || backend_.status().valid)
-        throw;
-      have_images = false;
-    }
-  }
   if (have_images)
     check_chains();
   for (std::size_t i = 0; i < targets_.size() && have_images && !failed_; i++) {
@@ -1133,7 +1190,6 @@ void Runner::round() {
   const SnapshotStatus status = backend_.status();
 
   report_.max_closed_ns = std::max(report_.max_closed_ns, status.closed_ns);
-  report_.invalid_rounds += !status.valid;
   if (!status.valid && options_.invalid == Invalid::never)
     fail("the snapshot became invalid: " + status.text);
   if (status.valid && options_.invalid == Invalid::must)
@@ -1160,6 +1216,9 @@ void Runner::round() {
   if (!under_load)
     stop(stop_writers_, writer_threads_);
   command(options_.after);
+  if (options_.verdict && have_images && !failed_)
+    judge();
+  report_.invalid_rounds += !backend_.status().valid;
   if (!failed_) {
     Busy busy(activities_.front(), "end of the snapshot of origin", 0, 0);
 

@@ -37,6 +37,7 @@ struct RunOptions {
   bool nowait = true;
   bool image_no_space = false;  // ENOSPC to an image's writer is no failure
   bool image_errors = false;    // a request to an image may fail with the snapshot valid
+  bool verdict = false;         // after the last command: image exact, or all its reads fail
   bool origin_errors = false;   // EIO to an origin's writer is no failure
   std::string status;           // must be part of the status in the end
   double max_write = 0;         // seconds that a write to an origin may take; 0: request_limit
@@ -77,6 +78,7 @@ struct Report {
   std::uint64_t ambiguous_sectors = 0;
   std::uint64_t chain_checks = 0;
   std::uint64_t invalid_rounds = 0;
+  std::uint64_t exact_rounds = 0;  // by RunOptions::verdict
   std::uint64_t max_closed_ns = 0;
   std::uint64_t max_write_us = 0;
   std::string failure;  // empty: all was right
