@@ -16,6 +16,7 @@ packages_vm=(
 	udev lvm2 dmsetup fio e2fsprogs xfsprogs btrfs-progs cryptsetup-bin thin-provisioning-tools
 	util-linux iproute2 psmisc procps jq
 )
+packages_bench=(gnuplot-nox)
 packages_check=(shellcheck sparse perl)
 
 # packages_install NAME...: those that are missing; no call of apt if none is.

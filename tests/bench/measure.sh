@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# shellcheck disable=SC2154,SC2164 # of guest.sh; set -e is on
+# Measuring: fio, the kernel's own counts around it, and memory. For guest.sh.
+
+fio_common=(
+	--direct=1 --ioengine=libaio --randseed=20 --clocksource=clock_gettime --scramble_buffers=0
+	--clat_percentiles=0 --lat_percentiles=1 --percentile_list=50:99
+)
+
+# fio says nothing unless it fails.
+quiet_fio() { (cd "$work" && fio --name=quiet "${fio_common[@]}" --output=/dev/null "$@" >/dev/null); }
+
+# remember NAME=VALUE: goes with the workload's results.
+remember() { echo "$1" >>"$work/result/notes"; }
+
+# measure DEVICE FIO-OPTION...: one job. The samples are taken in fio, right before
+# the first request, and when what the last one has put off is done.
+measure() {
+	local target=$1
+	shift
+	remember "disks=${origins[0]##*/} ${store##*/}"
+	(
+		cd "$work"
+		rm -f job.*.txt
+		fio --name=job --filename="$target" "${fio_common[@]}" --output-format=json --output=result/fio.json \
+			--exec_prerun="sh $work/sample 0.2" --exec_postrun="sh $work/sample $settle" "$@" >/dev/null
+		mv job.prerun.txt result/before
+		mv job.postrun.txt result/after
+	)
+	system_quiet_if_held || die "$system still writes $settle s after $workload"
+}
+
+system_quiet_if_held() { [[ ! $state || $state == none ]] || system_quiet; }
+
+# What measuring itself costs: the same with next to no requests, on the bare device.
+measure_overhead() {
+	local state='' system=none workload=overhead result
+	result=$share/raw/$device/overhead.$round
+	rm -rf "$work/result"
+	mkdir -p "$work/result" "${result%/*}"
+	system_defaults
+	measure "${origins[0]}" --rw=randread --bs=4k --iodepth=16 --number_ios=1
+	cp -r "$work/result" "$result"
+}
+
+# Bytes of kernel memory that tables of a snapshot may be in: its own slabs and
+# those that kmalloc() and xarrays use, vmalloc, and what dm-bufio holds. Objects in use are
+# counted exactly only when no slab is reserved for a CPU: shrink sees to that.
+# The kernel is booted with slab_nomerge.
+kernel_memory() {
+	local cache bufio=/sys/module/dm_bufio/parameters/current_allocated_bytes
+	for cache in /sys/kernel/slab/*/shrink; do echo 1 >"$cache"; done
+	awk -v caches="^(kmalloc-[0-9]+k?|radix_tree_node|dm[-_].*|.*snap.*${system_slabs:+|$system_slabs})$" \
+		-v bufio="$([[ ! -r $bufio ]] || cat "$bufio")" '
+		FILENAME == "/proc/slabinfo" && $1 ~ caches { sum += $2 * $4 }
+		$1 == "VmallocUsed:" { sum += $2 * 1024 }
+		END { printf "%d\n", sum + bufio }' /proc/slabinfo /proc/meminfo
+}

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # for dm-snapshot.sh, of guest.sh
+# about: dm-snapshot, not persistent, chunks of 4 KiB
+
+snapshot_type=N snapshot_chunk=8
+# shellcheck source=tests/bench/dm-snapshot.sh
+. "$bench/dm-snapshot.sh"
