@@ -474,6 +474,10 @@ int chunk_map_reserve(struct chunk_map *map, chunk_t chunk, gfp_t gfp)
 	unsigned long flags;
 	int r;
 
+	/* A region never leaves the map. */
+	if (xa_load(&map->regions, chunk_region(chunk)))
+		return 0;
+
 	/*
 	 * If @gfp may sleep, the lock is dropped for it, with interrupts on;
 	 * so they were on before.

@@ -2,6 +2,8 @@
 /*
  * The memory of copies.
  */
+#include <linux/log2.h>
+
 #include "compat.h"
 #include "copy.h"
 #include "io.h"
@@ -82,6 +84,18 @@ static bool copy_alloc_pages(struct copy *copy, unsigned int nr_pages, gfp_t gfp
 	return true;
 }
 
+/* Makes all that comes before the memory, which stays as it is. */
+static void copy_init(struct copy *copy, struct store *store, unsigned int nr)
+{
+	memset(copy, 0, offsetof(struct copy, order));
+	refcount_set(&copy->refs, 1);
+	copy->store = store;
+	copy->nr = nr;
+	bio_list_init(&copy->waiters);
+	RB_CLEAR_NODE(&copy->claim_node);
+	INIT_LIST_HEAD(&copy->batch_node);
+}
+
 struct copy *copy_create(struct store *store, struct block_device *bdev,
 			 unsigned int nr, gfp_t gfp)
 {
@@ -94,14 +108,7 @@ struct copy *copy_create(struct store *store, struct block_device *bdev,
 		return NULL;
 
 	copy = container_of(bio, struct copy, bio);
-	memset(copy, 0, offsetof(struct copy, bio));
-	refcount_set(&copy->refs, 1);
-	copy->store = store;
-	copy->nr = nr;
-	bio_list_init(&copy->waiters);
-	RB_CLEAR_NODE(&copy->claim_node);
-	INIT_LIST_HEAD(&copy->batch_node);
-
+	copy_init(copy, store, nr);
 	if (!copy_alloc_pages(copy, nr_pages, gfp)) {
 		copy_put(copy);
 		return NULL;
@@ -109,12 +116,96 @@ struct copy *copy_create(struct store *store, struct block_device *bdev,
 	return copy;
 }
 
-void copy_put(struct copy *copy)
+/*
+ * Spares
+ *
+ * To allocate pages, which many kernels zero, and to free them again costs more
+ * than all else that is done for a small copy. So what was written is kept, in
+ * lists by size, until the next run of the store's watch.
+ */
+
+static struct llist_head *spares_of_size(struct store *store, unsigned int nr)
 {
-	if (!refcount_dec_and_test(&copy->refs))
-		return;
+	return is_power_of_2(nr) ? &store->spares[ilog2(nr)] : NULL;
+}
+
+struct copy *copy_take_spare(struct store *store, unsigned int nr)
+{
+	struct llist_head *spares = spares_of_size(store, nr);
+	struct copy *copy;
+
+	lockdep_assert_held(&store->lock);
+	if (!spares || llist_empty(spares))
+		return NULL;
+	/* Nobody else takes; those who add take no lock. */
+	copy = llist_entry(llist_del_first(spares), struct copy, done_node);
+	atomic_sub(nr, &store->nr_spare);
+	return copy;
+}
+
+void copy_renew(struct copy *copy, struct block_device *bdev)
+{
+	unsigned short nr_vecs = copy->bio.bi_vcnt;
+
+	copy_init(copy, copy->store, copy->charged);
+	bio_reset(&copy->bio, bdev, REQ_OP_READ);
+	copy->bio.bi_vcnt = nr_vecs;
+}
+
+/* Whoever waits for memory waits for it to come back to a reserve. */
+static bool reserves_are_full(struct store *store)
+{
+	mempool_t *bios = &store->copies.bio_pool, *pages = &store->pages;
+
+	return READ_ONCE(bios->curr_nr) >= bios->min_nr &&
+	       READ_ONCE(pages->curr_nr) >= pages->min_nr;
+}
+
+static bool copy_keep(struct copy *copy)
+{
+	struct store *store = copy->store;
+	unsigned int nr = copy->charged;	/* copy->nr may be less */
+	struct llist_head *spares = spares_of_size(store, nr);
+
+	if (!spares || !reserves_are_full(store))
+		return false;
+	if (atomic_add_return(nr, &store->nr_spare) > READ_ONCE(store->spare_limit)) {
+		atomic_sub(nr, &store->nr_spare);
+		return false;
+	}
+	llist_add(&copy->done_node, spares);
+	return true;
+}
+
+static void copy_free(struct copy *copy)
+{
 	copy_free_pages(copy);
 	bio_put(&copy->bio);
+}
+
+void copy_put(struct copy *copy)
+{
+	if (refcount_dec_and_test(&copy->refs) && !copy_keep(copy))
+		copy_free(copy);
+}
+
+void copy_free_spares(struct store *store)
+{
+	struct llist_node *spares[ARRAY_SIZE(store->spares)];
+	struct copy *copy, *next;
+	unsigned int i;
+
+	spin_lock(&store->lock);
+	for (i = 0; i < ARRAY_SIZE(spares); i++)
+		spares[i] = llist_del_all(&store->spares[i]);
+	spin_unlock(&store->lock);
+
+	for (i = 0; i < ARRAY_SIZE(spares); i++) {
+		llist_for_each_entry_safe(copy, next, spares[i], done_node) {
+			atomic_sub(1U << i, &store->nr_spare);
+			copy_free(copy);
+		}
+	}
 }
 
 struct page *copy_page_at(struct copy *copy, unsigned int offset)

@@ -20,6 +20,7 @@ struct store;
 
 /* Pages of the largest copy, and of the largest write to the store. */
 #define COPY_MAX_PAGES	BIO_MAX_VECS
+#define COPY_MAX_SHIFT	8		/* log2 of it */
 
 enum copy_state {
 	COPY_CLAIMED,		/* its data is on the way */
@@ -42,7 +43,7 @@ struct copy {
 	/* Used by cow.c while claimed. */
 	struct member *member;
 	struct rb_node claim_node;	/* in member->claims, by chunk */
-	struct llist_node done_node;	/* in member->done */
+	struct llist_node done_node;	/* in member->done, or a spare's list */
 	struct bio_list waiters;	/* protected by member->lock */
 	void (*finish)(struct copy *copy);	/* its data is there */
 	struct diffsnap_io *writer;	/* the image's write, or NULL */
@@ -60,7 +61,8 @@ struct copy {
 
 	/*
 	 * Reads the old contents. Its vectors, all of unit bytes and never
-	 * merged, are the copy's memory. Must be last.
+	 * merged, are the copy's memory. From here on it stays as it is in a
+	 * spare. The bio must be last.
 	 */
 	unsigned int order;		/* of each vector's pages */
 	unsigned int unit;
@@ -75,8 +77,20 @@ struct copy {
 struct copy *copy_create(struct store *store, struct block_device *bdev,
 			 unsigned int nr, gfp_t gfp);
 
-/* Gives a reference back; the last one frees it. Any context. */
+/* A spare of @nr chunks, for copy_renew(), or NULL. Under store->lock. */
+struct copy *copy_take_spare(struct store *store, unsigned int nr);
+
+/* Makes a spare what copy_create() would have made. */
+void copy_renew(struct copy *copy, struct block_device *bdev);
+
+/*
+ * Gives a reference back. With the last one it becomes a spare for a while, or
+ * is freed. Any context.
+ */
 void copy_put(struct copy *copy);
+
+/* Frees all spares. Takes store->lock. */
+void copy_free_spares(struct store *store);
 
 /*
  * The page of @copy that holds byte @offset of it, at the offset's remainder by

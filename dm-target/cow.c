@@ -51,6 +51,7 @@ static void claim_insert(struct member *member, struct copy *new)
 	}
 	rb_link_node(&new->claim_node, parent, link);
 	rb_insert_color(&new->claim_node, &member->claims);
+	member->nr_changes++;
 }
 
 /* Parks @io until the claim of @copy ends. */
@@ -98,6 +99,7 @@ static void unclaim(struct copy *copy, struct bio_list *waiters)
 {
 	lockdep_assert_held(&copy->member->lock);
 	rb_erase(&copy->claim_node, &copy->member->claims);
+	copy->member->nr_changes++;
 	*waiters = copy->waiters;
 	bio_list_init(&copy->waiters);
 }
@@ -149,9 +151,11 @@ static int set_chunks(struct copy *copy, struct map_spare *spare)
 	lockdep_assert_held(&member->lock);
 	while (done < copy->nr) {
 		chunk_t chunk = chunk_add(copy->chunk, done);
-		struct chunk_run old, new;
+		/* What is preserved was unsettled when it was claimed. */
+		struct chunk_run old = { .nr = copy->nr }, new;
 
-		chunk_map_lookup(&member->map, chunk, copy->nr - done, &old);
+		if (copy->kind != RUN_PRESERVED)
+			chunk_map_lookup(&member->map, chunk, copy->nr - done, &old);
 		new.state = copy->kind;
 		new.nr = old.nr;
 		new.place = place_add(copy->place, done);
@@ -213,11 +217,15 @@ static void done_work(struct work_struct *work)
 	struct member *member = container_of(work, struct member, done_work);
 	struct llist_node *done = llist_del_all(&member->done);
 	struct copy *copy, *next;
+	struct blk_plug plug;
 
 	/* In the order of completion, which is mostly that of the places. */
 	done = llist_reverse_order(done);
+	/* The writes that go on may be neighbours. */
+	blk_start_plug(&plug);
 	llist_for_each_entry_safe(copy, next, done, done_node)
 		copy->finish(copy);
+	blk_finish_plug(&plug);
 }
 
 void cow_copy_done(struct copy *copy)
@@ -395,17 +403,22 @@ enum cow_verdict cow_before_write(struct member *member, struct diffsnap_io *io,
 	unsigned int shift = snapshot->store.chunk_shift;
 	enum cow_verdict verdict = COW_PASS;
 	struct copy *copy = NULL;
+	unsigned int nr_changes = 0;
 	u64 first, pos, end;
+	struct need need;
 
 	bio_chunks(member, bio, &first, &end);
 	pos = first;
 	io->member = member;
 	while (snapshot_active(snapshot)) {
-		struct need need;
 		int r;
 
 		spin_lock(&member->lock);
-		find_need(member, pos, end, &need);
+		/* What was found before the copy was made is mostly still true. */
+		if (!copy || member->nr_changes != nr_changes) {
+			find_need(member, pos, end, &need);
+			nr_changes = member->nr_changes;
+		}
 		if (!need.nr) {
 			/* Nothing to begin; is there something to wait for? */
 			if (pos > first) {
@@ -547,6 +560,7 @@ int cow_release(struct member *member, struct diffsnap_io *io, chunk_t chunk,
 			}
 			if (r)
 				break;
+			member->nr_changes++;
 			if (old.state != RUN_UNSETTLED)
 				store_retire(&snapshot->store, old.place, old.nr);
 		}

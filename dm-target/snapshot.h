@@ -70,6 +70,7 @@ struct member {
 	spinlock_t lock;		/* protects what follows */
 	struct chunk_map map;
 	struct rb_root claims;		/* of struct copy, by chunk */
+	unsigned int nr_changes;	/* of map and claims */
 
 	struct llist_head done;		/* copies whose data is complete */
 	struct work_struct done_work;	/* see cow.c */

@@ -43,9 +43,13 @@ struct copy *store_copy_alloc(struct store *store, struct block_device *bdev,
 		return ERR_PTR(-EBUSY);
 	}
 	store->nr_charged += nr;
+	copy = copy_take_spare(store, nr);
 	spin_unlock(&store->lock);
 
-	copy = copy_create(store, bdev, nr, gfp);
+	if (copy)
+		copy_renew(copy, bdev);
+	else
+		copy = copy_create(store, bdev, nr, gfp);
 	if (!copy) {
 		spin_lock(&store->lock);
 		uncharge(store, nr);
@@ -338,6 +342,9 @@ int store_start(struct store *store, struct block_device *bdev, u64 sectors,
 	if (!r) {
 		store->bdev = bdev;
 		store->settings = *settings;
+		/* Not so much that it would matter beside the buffer. */
+		WRITE_ONCE(store->spare_limit, min_t(u64, INT_MAX,
+						     store_buffer_limit(store) / 4));
 		if (space_available(&store->space) << store->chunk_shift >=
 		    settings->low_water)
 			store->low_told = false;
@@ -419,6 +426,7 @@ int store_init(struct store *store, const struct store_ops *ops,
 
 	spin_lock_init(&store->lock);
 	space_init(&store->space, 0);
+	BUILD_BUG_ON(1U << COPY_MAX_SHIFT != COPY_MAX_PAGES);
 	store->buffer = RB_ROOT;
 	store->stopped = true;
 	INIT_LIST_HEAD(&store->retired[0]);
@@ -454,6 +462,7 @@ void store_destroy(struct store *store)
 		list_for_each_entry_safe(retired, next, &store->retired[epoch], node)
 			kfree(retired);
 	space_destroy(&store->space);
+	copy_free_spares(store);
 	mempool_exit(&store->pages);
 	bioset_exit(&store->copies);
 }

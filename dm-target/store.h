@@ -64,6 +64,9 @@ struct store {
 	unsigned int copy_max;		/* chunks of the largest copy */
 
 	struct bio_set copies;		/* of struct copy */
+	struct llist_head spares[COPY_MAX_SHIFT + 1];	/* by log2 of chunks */
+	atomic_t nr_spare;		/* chunks in there */
+	int spare_limit;		/* chunks */
 	struct bio_set batches;	/* of struct batch, see write_behind.c */
 	mempool_t pages;
 

@@ -300,6 +300,8 @@ static void store_watch_work(struct work_struct *work)
 	bool timed_out = false, full = false, again;
 	struct batch *batch;
 
+	copy_free_spares(store);
+
 	spin_lock(&store->lock);
 	batch = list_first_entry_or_null(&store->batches_in_flight,
 					 struct batch, node);
@@ -310,7 +312,8 @@ static void store_watch_work(struct work_struct *work)
 	else if (!bio_list_empty(&store->throttled) &&
 		 too_long(store->progress, store->settings.timeout_ms))
 		timed_out = true;
-	again = store->nr_charged || !bio_list_empty(&store->throttled);
+	again = store->nr_charged || atomic_read(&store->nr_spare) ||
+		!bio_list_empty(&store->throttled);
 	spin_unlock(&store->lock);
 
 	if (full)
