@@ -17,6 +17,8 @@ using test::errno_of;
 constexpr DeviceId vdb{252, 16};
 constexpr DeviceId vdb1{252, 17};
 constexpr DeviceId vdc{252, 32};
+// Where a store may begin.
+constexpr Sectors edge = store_edge;
 
 std::uint64_t bytes(std::string_view text) {
   return sys::parse_size(text, 1);
@@ -24,9 +26,9 @@ std::uint64_t bytes(std::string_view text) {
 
 struct Plan : test::FakeSystem {
   Plan() {
-    devices.add(vdb, "vdb", 100000);
-    devices.add(vdc, "vdc", 50003);
-    auto &partition = devices.add(vdb1, "vdb1", 4096);
+    devices.add(vdb, "vdb", 2 * edge + 100000);
+    devices.add(vdc, "vdc", 2 * edge + 50003);
+    auto &partition = devices.add(vdb1, "vdb1", 2 * edge + 4096);
     partition.partition = true;
     partition.disk = vdb;
   }
@@ -60,51 +62,51 @@ TEST_CASE("a store specification is a device, or a range of one", "[store]") {
 }
 
 TEST_CASE_METHOD(Plan, "ranges keep their order, neighbours are joined", "[store]") {
-  const auto made = plan({{vdc, 800, 800}, {vdb, 0, 800}, {vdb, 800, 800}, {vdb, 8000, 80}});
+  const auto made = plan({{vdc, edge + 800, 800}, {vdb, edge, 800}, {vdb, edge + 800, 800}, {vdb, edge + 8000, 80}});
   REQUIRE(made.ranges.size() == 3);
-  CHECK(made.ranges[0] == StoreRange{vdc, 800, 800});
-  CHECK(made.ranges[1] == StoreRange{vdb, 0, 1600});
-  CHECK(made.ranges[2] == StoreRange{vdb, 8000, 80});
+  CHECK(made.ranges[0] == StoreRange{vdc, edge + 800, 800});
+  CHECK(made.ranges[1] == StoreRange{vdb, edge, 1600});
+  CHECK(made.ranges[2] == StoreRange{vdb, edge + 8000, 80});
   CHECK(made.size() == 2480);
 
   const auto table = made.table(16);
   REQUIRE(table.size() == 3);
-  CHECK(table[0].to_string() == "16 800 linear 252:32 800");
-  CHECK(table[1].to_string() == "816 1600 linear 252:16 0");
-  CHECK(table[2].to_string() == "2416 80 linear 252:16 8000");
+  CHECK(table[0].to_string() == "16 800 linear 252:32 2848");
+  CHECK(table[1].to_string() == "816 1600 linear 252:16 2048");
+  CHECK(table[2].to_string() == "2416 80 linear 252:16 10048");
 }
 
 TEST_CASE_METHOD(Plan, "ranges are rounded inwards to chunks, and cut to a limit", "[store]") {
-  CHECK(plan({{vdc, 0, 50003}}).size() == 50000);
+  CHECK(plan({{vdc, edge, 50003}}).size() == 50000);
   StorePlanOptions options;
   options.chunk = 64;
-  CHECK(plan({{vdc, 0, 50003}}, {}, options).size() == 49984);
-  CHECK(errno_of([&] { return plan({{vdc, 0, 63}}, {}, options); }) == EINVAL);
+  CHECK(plan({{vdc, edge, 50003}}, {}, options).size() == 49984);
+  CHECK(errno_of([&] { return plan({{vdc, edge, 63}}, {}, options); }) == EINVAL);
   options.limit = 1000;
-  const auto limited = plan({{vdc, 0, 640}, {vdb, 0, 640}, {vdb, 6400, 640}}, {}, options);
+  const auto limited = plan({{vdc, edge, 640}, {vdb, edge, 640}, {vdb, edge + 6400, 640}}, {}, options);
   REQUIRE(limited.ranges.size() == 2);
   CHECK(limited.size() == 960);
-  CHECK(limited.ranges[1] == StoreRange{vdb, 0, 320});
+  CHECK(limited.ranges[1] == StoreRange{vdb, edge, 320});
 }
 
 TEST_CASE_METHOD(Plan, "overlaps are refused", "[store]") {
-  CHECK(errno_of([&] { return plan({{vdb, 0, 800}, {vdb, 792, 8}}); }) == EINVAL);
-  CHECK(errno_of([&] { return plan({{vdb, 0, 800}, {vdb, 0, 800}}); }) == EINVAL);
-  CHECK(errno_of([&] { return plan({{vdb, 0, 800}}, {{vdb, 400, 8}}); }) == EBUSY);
-  CHECK(errno_of([&] { return plan({{vdb, 0, 800}}, {{vdb, 800, 8}}); }) == 0);
+  CHECK(errno_of([&] { return plan({{vdb, edge, 800}, {vdb, edge + 792, 8}}); }) == EINVAL);
+  CHECK(errno_of([&] { return plan({{vdb, edge, 800}, {vdb, edge, 800}}); }) == EINVAL);
+  CHECK(errno_of([&] { return plan({{vdb, edge, 800}}, {{vdb, edge + 400, 8}}); }) == EBUSY);
+  CHECK(errno_of([&] { return plan({{vdb, edge, 800}}, {{vdb, edge + 800, 8}}); }) == 0);
 }
 
 TEST_CASE_METHOD(Plan, "what does not fit the device is refused", "[store]") {
-  CHECK(errno_of([&] { return plan({{vdc, 0, 50004}}); }) == EINVAL);
+  CHECK(errno_of([&] { return plan({{vdc, edge, edge + 50004}}); }) == EINVAL);
   CHECK(errno_of([&] { return plan({{vdc, ~Sectors{0} - 7, 16}}); }) == EINVAL);
   devices.known[vdc].read_only = true;
-  CHECK(errno_of([&] { return plan({{vdc, 0, 800}}); }) == EROFS);
+  CHECK(errno_of([&] { return plan({{vdc, edge, 800}}); }) == EROFS);
   devices.known[vdc].read_only = false;
   devices.known[vdc].zoned = true;
-  CHECK(errno_of([&] { return plan({{vdc, 0, 800}}); }) == EOPNOTSUPP);
+  CHECK(errno_of([&] { return plan({{vdc, edge, 800}}); }) == EOPNOTSUPP);
   devices.known[vdc].zoned = false;
   devices.known[vdc].logical_block = 4096;
-  CHECK(errno_of([&] { return plan({{vdc, 4, 800}}); }) == EINVAL);
+  CHECK(errno_of([&] { return plan({{vdc, edge + 4, 800}}); }) == EINVAL);
   CHECK(errno_of([&] { return plan({}); }) == ENOSPC);
 }
 
@@ -126,9 +128,9 @@ TEST_CASE_METHOD(Plan, "devices that hold or do something are refused, unless fo
   SECTION("a file system") {
     devices.signatures[vdc] = "ext4";
   }
-  CHECK(errno_of([&] { return plan({{vdc, 0, 800}}); }) != 0);
-  CHECK(errno_of([&] { return plan({{vdc, 0, 800}}, {}, force); }) == 0);
-  CHECK(errno_of([&] { return plan({{vdc, 0, 800, true}}); }) == 0);
+  CHECK(errno_of([&] { return plan({{vdc, edge, 800}}); }) != 0);
+  CHECK(errno_of([&] { return plan({{vdc, edge, 800}}, {}, force); }) == 0);
+  CHECK(errno_of([&] { return plan({{vdc, edge, 800, true}}); }) == 0);
 }
 
 TEST_CASE_METHOD(Plan, "a device that has a part of a store may give another one", "[store]") {
@@ -138,10 +140,10 @@ TEST_CASE_METHOD(Plan, "a device that has a part of a store may give another one
   devices.known[vdc].holders = {data};
   devices.exclusive.insert(vdc);
   devices.signatures[vdc] = "ext4";
-  CHECK(errno_of([&] { return plan({{vdc, 800, 800}}, {{vdc, 0, 800}}); }) == 0);
-  CHECK(errno_of([&] { return plan({{vdc, 792, 800}}, {{vdc, 0, 800}}); }) == EBUSY);
+  CHECK(errno_of([&] { return plan({{vdc, edge + 800, 800}}, {{vdc, edge, 800}}); }) == 0);
+  CHECK(errno_of([&] { return plan({{vdc, edge + 792, 800}}, {{vdc, edge, 800}}); }) == EBUSY);
   devices.known[vdc].holders.push_back(dm.add_device("other", "", {dm::LinearTable{0, 8, vdc, 1600}.line()}));
-  CHECK(errno_of([&] { return plan({{vdc, 800, 800}}, {{vdc, 0, 800}}); }) == EBUSY);
+  CHECK(errno_of([&] { return plan({{vdc, edge + 800, 800}}, {{vdc, edge, 800}}); }) == EBUSY);
 }
 
 TEST_CASE_METHOD(Plan, "a store never lies on an origin, nor under one", "[store]") {
@@ -149,29 +151,62 @@ TEST_CASE_METHOD(Plan, "a store never lies on an origin, nor under one", "[store
   force.force = true;
   const DeviceId origin = dm.add_device("origin", "", {dm::OriginTable{4096, vdb1}.line()});
   const DeviceId lv = dm.add_device("lv", "", {dm::LinearTable{0, 4096, origin, 0}.line()});
-  devices.add(lv, "dm-1", 4096).slaves = {origin};
+  devices.add(lv, "dm-1", 2 * edge + 4096).slaves = {origin};
 
   // The origin itself, what lies on it, and a loop device over a file of its file system.
-  CHECK(errno_of([&] { return plan({{origin, 0, 800}}, {}, force); }) == EDEADLK);
-  CHECK(errno_of([&] { return plan({{lv, 0, 800}}, {}, force); }) == EDEADLK);
-  CHECK(errno_of([&] { return plan({{lv, 0, 800, true}}, {}, force); }) == EDEADLK);
+  CHECK(errno_of([&] { return plan({{origin, edge, 800}}, {}, force); }) == EDEADLK);
+  CHECK(errno_of([&] { return plan({{lv, edge, 800}}, {}, force); }) == EDEADLK);
+  CHECK(errno_of([&] { return plan({{lv, edge, 800, true}}, {}, force); }) == EDEADLK);
   const DeviceId loop{7, 0};
-  devices.add(loop, "loop0", 4096).loop_file = "/mnt/store";
-  CHECK(errno_of([&] { return plan({{loop, 0, 800}}, {}, force); }) == 0);
+  devices.add(loop, "loop0", 2 * edge + 4096).loop_file = "/mnt/store";
+  CHECK(errno_of([&] { return plan({{loop, edge, 800}}, {}, force); }) == 0);
   devices.file_devices["/mnt/store"] = lv;
-  CHECK(errno_of([&] { return plan({{loop, 0, 800}}, {}, force); }) == EDEADLK);
+  CHECK(errno_of([&] { return plan({{loop, edge, 800}}, {}, force); }) == EDEADLK);
 
   // Its real device, and the disk that this is a partition of.
-  CHECK(errno_of([&] { return plan({{vdb1, 0, 800}}, {}, force); }) == EBUSY);
-  CHECK(errno_of([&] { return plan({{vdb, 0, 800}}, {}, force); }) == EBUSY);
+  CHECK(errno_of([&] { return plan({{vdb1, edge, 800}}, {}, force); }) == EBUSY);
+  CHECK(errno_of([&] { return plan({{vdb, edge, 800}}, {}, force); }) == EBUSY);
   // A file's blocks there are known to be nobody else's.
-  CHECK(errno_of([&] { return plan({{vdb1, 0, 800, true}}); }) == 0);
-  CHECK(errno_of([&] { return plan({{vdc, 0, 800}}); }) == 0);
+  CHECK(errno_of([&] { return plan({{vdb1, edge, 800, true}}); }) == 0);
+  CHECK(errno_of([&] { return plan({{vdc, edge, 800}}); }) == 0);
 
   CHECK(errno_of([&] {
-          check_store_origins(env, StorePlan{{{lv, 0, 800, false}}});
+          check_store_origins(env, StorePlan{{{lv, edge, 800, false}}});
           return 0;
         }) == EDEADLK);
+}
+
+TEST_CASE_METHOD(Plan, "the edges of a device are left free, and told", "[store]") {
+  const Sectors size = devices.known[vdc].size;
+  const auto whole = plan({{vdc, 0, size}});
+  REQUIRE(whole.ranges.size() == 1);
+  CHECK(whole.ranges[0].offset == edge);
+  CHECK(whole.ranges[0].length == (size - 2 * edge) / 8 * 8);
+  REQUIRE(whole.edges.size() == 2);
+  CHECK(whole.edges[0] == StoreRange{vdc, 0, edge});
+  CHECK(whole.edges[1] == StoreRange{vdc, size - edge, edge});
+
+  const auto front = plan({{vdc, 8, edge + 800}});
+  CHECK(front.ranges.front() == StoreRange{vdc, edge, 808});
+  REQUIRE(front.edges.size() == 1);
+  CHECK(front.edges[0] == StoreRange{vdc, 8, edge - 8});
+  CHECK(plan({{vdc, edge, 800}}).edges.empty());
+  CHECK(errno_of([&] { return plan({{vdc, 0, edge}}); }) == EINVAL);
+  CHECK(errno_of([&] { return plan({{vdc, size - edge, edge}}); }) == EINVAL);
+  devices.known[vdc].size = 2 * edge;
+  CHECK(errno_of([&] { return plan({{vdc, 0, 2 * edge}}); }) == EINVAL);
+  devices.known[vdc].size = 100;
+  CHECK(errno_of([&] { return plan({{vdc, 0, 100}}); }) == EINVAL);
+}
+
+TEST_CASE_METHOD(Plan, "signatures at the edges are wiped", "[store]") {
+  StorePlanOptions force;
+  force.force = true;
+  devices.signatures[vdc] = "ext4";
+  wipe_edges(env, plan({{vdc, edge, 800}}, {}, force));
+  CHECK(devices.signatures.count(vdc) == 1);
+  wipe_edges(env, plan({{vdc, 0, devices.known[vdc].size}}, {}, force));
+  CHECK(devices.signatures.count(vdc) == 0);
 }
 
 TEST_CASE_METHOD(Plan, "the ranges of all stores are known, of unfinished ones too", "[store]") {

@@ -161,6 +161,7 @@ class Creation {
   }
 
   void make_data_device() {
+    wipe_edges(env_, options_.store);
     const auto cookie = env_.dm.make_cookie();
     dm::CreateRequest request;
     request.name = data_name(options_.name);

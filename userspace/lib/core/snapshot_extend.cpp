@@ -53,6 +53,7 @@ Sectors extend_snapshot(const Environment &env, const std::string &name, const S
     store.low_water = numbers->low_water;
   }
 
+  wipe_edges(env, more);
   Steps steps;
   steps.run([&] { replace_table(env, data, after); }, [&] { replace_table(env, data, before); });
   steps.run([&] { replace_table(env, snapshot.device.name, {store.line()}); });

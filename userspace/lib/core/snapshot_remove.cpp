@@ -92,29 +92,6 @@ std::string describe_use(const Environment &env, const dm::DeviceInfo &image) {
   return usage ? *usage : "in use";
 }
 
-/**
- * What was preserved may begin with the super block of an origin. It must not be taken for one: neither by
- * what looks for file systems, nor by the next snapshot that is to be kept there.
- */
-void wipe_ranges(const Environment &env, const std::vector<dm::LinearTable> &ranges) {
-  for (const dm::LinearTable &range : ranges) {
-    env.devices.wipe_signatures(range.device,
-                                {range.offset << sector_shift, range.length << sector_shift});
-  }
-}
-
-std::vector<dm::LinearTable> ranges_of(const Environment &env, const dm::DeviceInfo &data) {
-  std::vector<dm::LinearTable> ranges;
-  if (data.live_table) {
-    for (const dm::TableLine &line : env.dm.table(data.name)) {
-      if (const auto range = dm::LinearTable::parse(line)) {
-        ranges.push_back(*range);
-      }
-    }
-  }
-  return ranges;
-}
-
 }  // namespace
 
 void remove_snapshot(const Environment &env, const std::string &name, const RemoveOptions &options) {
@@ -159,11 +136,7 @@ void remove_snapshot(const Environment &env, const std::string &name, const Remo
     attempt([&] { remove_device(env, parts.store->name); });
   }
   if (parts.data) {
-    attempt([&] {
-      const std::vector<dm::LinearTable> ranges = ranges_of(env, *parts.data);
-      remove_device(env, parts.data->name);
-      wipe_ranges(env, ranges);
-    });
+    attempt([&] { remove_device(env, parts.data->name); });
   }
   if (first) {
     std::rethrow_exception(first);

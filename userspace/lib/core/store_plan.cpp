@@ -169,14 +169,30 @@ void check_origins(const StoreRange &range, OriginSearch &origins) {
   }
 }
 
-void check_range(const Environment &env, const StoreRange &range, const StorePlanOptions &options,
-                 OriginSearch &origins) {
-  const sys::BlockDeviceFacts facts = env.devices.facts(range.device);
+void check_range(const Environment &env, const StoreRange &range, const sys::BlockDeviceFacts &facts,
+                 const StorePlanOptions &options, OriginSearch &origins) {
   check_geometry(range, facts);
   check_origins(range, origins);
   if (!range.vouched_for && !options.force) {
     check_free(env, range, facts);
   }
+}
+
+/** Takes what lies at the edges of the device out of a range, and adds it to @p edges. */
+StoreRange without_edges(const StoreRange &range, Sectors device_size, std::vector<StoreRange> &edges) {
+  const Sectors end = range.offset + range.length;
+  const Sectors first = std::min(end, std::max(range.offset, store_edge));
+  const Sectors last = std::max(first, std::min(end, device_size - std::min(device_size, store_edge)));
+  if (first > range.offset) {
+    edges.push_back({range.device, range.offset, first - range.offset, range.vouched_for});
+  }
+  if (end > last) {
+    edges.push_back({range.device, last, end - last, range.vouched_for});
+  }
+  StoreRange inner = range;
+  inner.offset = first;
+  inner.length = last - first;
+  return inner;
 }
 
 /** Whole chunks only; the device's end need not be a multiple. */
@@ -289,6 +305,12 @@ std::vector<StoreRange> resolve_store_specs(const Environment &env, const std::v
   return ranges;
 }
 
+void wipe_edges(const Environment &env, const StorePlan &plan) {
+  for (const StoreRange &edge : plan.edges) {
+    env.devices.wipe_signatures(edge.device, {edge.offset << sector_shift, edge.length << sector_shift});
+  }
+}
+
 void check_store_origins(const Environment &env, const StorePlan &plan) {
   OriginSearch origins(env);
   for (const StoreRange &range : plan.ranges) {
@@ -300,12 +322,15 @@ StorePlan plan_store(const Environment &env, const std::vector<StoreRange> &rang
                      const std::vector<StoreRange> &taken, const StorePlanOptions &options) {
   OriginSearch origins(env);
   std::vector<StoreRange> accepted;
+  std::vector<StoreRange> edges;
   for (const StoreRange &given : ranges) {
-    check_range(env, given, options, origins);
-    const StoreRange range = round_inwards(given, options.chunk);
+    const sys::BlockDeviceFacts facts = env.devices.facts(given.device);
+    check_range(env, given, facts, options, origins);
+    const StoreRange range = round_inwards(without_edges(given, facts.size, edges), options.chunk);
     if (range.length == 0) {
       refuse(given, EINVAL,
-             "it is smaller than a chunk of " + std::to_string(options.chunk << sector_shift) + " bytes");
+             "without the first and the last MiB of the device it is smaller than a chunk of " +
+                 std::to_string(options.chunk << sector_shift) + " bytes");
     }
     for (const StoreRange &other : accepted) {
       if (overlap(range, other)) {
@@ -319,7 +344,7 @@ StorePlan plan_store(const Environment &env, const std::vector<StoreRange> &rang
     }
     accepted.push_back(range);
   }
-  StorePlan plan{merge(accepted)};
+  StorePlan plan{merge(accepted), std::move(edges)};
   if (options.limit) {
     plan.ranges = cut_to(std::move(plan.ranges), *options.limit - *options.limit % options.chunk);
   }

@@ -56,9 +56,18 @@ struct StorePlanOptions {
   std::optional<Sectors> limit;
 };
 
+/**
+ * What is left free at the beginning and the end of each device. What is preserved first is often an origin's
+ * super block: at the edge of a device it would be taken for a file system, by its UUID for the origin's own,
+ * after a power failure in which nobody tidied up. All that libblkid knows lies nearer to an edge than that.
+ */
+inline constexpr Sectors store_edge = 2048;
+
 struct StorePlan {
   /** In the order given, neighbours merged, each a multiple of the chunk. */
   std::vector<StoreRange> ranges;
+  /** What was given and is left free, see store_edge. To be wiped of signatures: they would outlive the rest. */
+  std::vector<StoreRange> edges = {};
 
   [[nodiscard]] Sectors size() const noexcept;
   /** The data device's table; @p start is where the first range goes. */
@@ -72,13 +81,16 @@ struct StorePlan {
 /**
  * Checks ranges and makes a plan of them. Refused: overlaps, with each other and with @p taken; ranges beyond
  * the device's end; less than a chunk; read-only and zoned devices; devices in use or with a signature (see
- * force); anything on or below an origin target, for the store must never be written through one. Ends are
- * rounded inwards to chunks.
+ * force); anything on or below an origin target, for the store must never be written through one. The edges of
+ * devices are left out, and ends rounded inwards to chunks.
  *
  * @param taken  what other stores use, for instance of this one before it grows
  */
 [[nodiscard]] StorePlan plan_store(const Environment &env, const std::vector<StoreRange> &ranges,
                                    const std::vector<StoreRange> &taken, const StorePlanOptions &options);
+
+/** Wipes the signatures of the plan's edges. To be done when nothing else can be refused. Throws Error. */
+void wipe_edges(const Environment &env, const StorePlan &plan);
 
 /** Looks again for origins above and below: for plans that were made before an origin was attached. Throws
  * Error. */
