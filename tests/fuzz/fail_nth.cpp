@@ -25,6 +25,7 @@ namespace {
 
 constexpr const char *fail_nth_path = "/proc/thread-self/fail-nth";
 constexpr unsigned most_allocations = 10000;
+constexpr unsigned rarer = 8;
 constexpr int heap_size = 16 << 20;
 constexpr std::uint64_t block = 8;
 
@@ -117,7 +118,7 @@ class Place {
 
 class Steps {
  public:
-  explicit Steps(Held &held) : held_(held) {}
+  Steps(Held &held, bool all, Random &random) : held_(held), all_(all), random_(random) {}
 
   // The request, until nothing more can be made to fail. It must be one that
   // can be repeated when it failed, or is undone.
@@ -126,7 +127,7 @@ class Steps {
     const std::string before = held_.state();
     unsigned failures = 0;
 
-    for (unsigned n = 1; n < most_allocations; n++) {
+    for (unsigned n = 1; n < most_allocations; n += all_ ? 1 : 1 + random_() % (1 + n / rarer)) {
       fail_.arm(n);
 
       const int error = request();
@@ -144,7 +145,7 @@ class Steps {
       if (error)
         continue;
       if (!failed) {
-        std::printf("fuzz: %s: %u allocations, %u failures\n", what.c_str(), n - 1, failures);
+        std::printf("fuzz: %s: at most %u allocations, %u failures\n", what.c_str(), n - 1, failures);
         return;
       }
       if (!undo) {
@@ -158,6 +159,8 @@ class Steps {
 
  private:
   Held &held_;
+  const bool all_;
+  Random &random_;
   FailNth fail_;
 };
 
@@ -171,7 +174,7 @@ bool can_fail_nth() {
 }
 
 void fail_each_allocation(Held &held, const std::string &real, const std::string &store,
-                          std::uint64_t sectors) {
+                          std::uint64_t sectors, bool all, Random &random) {
   const Place origin("fuzz-nth-origin", real, sectors);
   const Place snapshot("fuzz-nth-store", store, sectors);
   const Place image("fuzz-nth-image", real, sectors);
@@ -179,7 +182,7 @@ void fail_each_allocation(Held &held, const std::string &real, const std::string
   const Table origin_table = {{0, sectors, "diffsnap-origin", real}};
   const Table store_table = {{0, sectors, "diffsnap-store", store + " 8 2 low_water 8"}};
   const Table image_table = {{0, sectors, "diffsnap-image", dm::node(snapshot.name()) + " " + origin_node}};
-  Steps steps(held);
+  Steps steps(held, all, random);
 
   prepare();
 
@@ -199,7 +202,7 @@ void fail_each_allocation(Held &held, const std::string &real, const std::string
 
       return error ? error : dm::activate(device.name());
     };
-    steps.step("load and resume " + table[0].target, swap);
+    steps.step("load and resume " + table[0].target, swap, nothing_to_undo);
   };
 
   load(origin, origin_table);

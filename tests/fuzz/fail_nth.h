@@ -14,7 +14,9 @@ bool can_fail_nth();
 // Makes an origin, a store, a snapshot and an image, each step again and again:
 // first with its first allocation failing, then with its second ... until there
 // is none left to fail. Each failure must be clean. Throws CheckFailure.
+// Without all, more and more of them are left out, at random: a constructor that
+// fills its reserves has hundreds.
 void fail_each_allocation(Held &held, const std::string &real, const std::string &store,
-                          std::uint64_t sectors);
+                          std::uint64_t sectors, bool all, Random &random);
 
 }  // namespace fuzz

@@ -41,7 +41,7 @@ const std::map<std::string, std::uint64_t> kinds = {
 
 const char usage_text[] =
     R"(Usage: fuzz run SECONDS SEED REAL REAL STORE SPARE
-       fuzz fail-nth REAL REAL STORE SPARE
+       fuzz fail-nth all|SEED REAL REAL STORE SPARE
 
 run       random and broken table lines, messages and status requests to the
           diffsnap targets, with a valid snapshot of both REAL devices held and
@@ -49,7 +49,8 @@ run       random and broken table lines, messages and status requests to the
           also a reason in the kernel's log, and must change nothing; the
           snapshot must be exact in the end. SEED 0: one is chosen.
 fail-nth  each step from a table to a used snapshot with its n-th allocation
-          failing, for all n. Needs a kernel with fault injection.
+          failing, for all n or, the greater they are the fewer of them, for some.
+          Needs a kernel with fault injection.
 
 All devices are overwritten; SPARE must have 16 MiB.
 Status: 0 all was right, 1 something was not, 2 it could not be tried,
@@ -105,8 +106,8 @@ class Scratch {
 
 class Fuzzer {
  public:
-  Fuzzer(std::uint64_t seed, const std::vector<std::string> &disks)
-      : random_(seed),
+  Fuzzer(Random random, const std::vector<std::string> &disks)
+      : random_(random),
         disks_(disks),
         held_("fuzz", {disks[0], disks[1]}, origin_sectors, disks[2]),
         lines_(random_, devices()) {}
@@ -335,13 +336,15 @@ void Fuzzer::print() const {
     std::printf("fuzz: %s: %llu\n", count.first.c_str(), static_cast<unsigned long long>(count.second));
 }
 
-int run_command(double seconds, std::uint64_t seed, const std::vector<std::string> &disks) {
+Random seeded(std::uint64_t seed) {
   if (!seed)
     seed = std::random_device()();
   std::printf("fuzz: seed %llu\n", static_cast<unsigned long long>(seed));
-  std::fflush(stdout);
+  return Random(seed);
+}
 
-  Fuzzer fuzzer(seed, disks);
+int run_command(double seconds, std::uint64_t seed, const std::vector<std::string> &disks) {
+  Fuzzer fuzzer(seeded(seed), disks);
 
   try {
     fuzzer.run(seconds);
@@ -354,7 +357,9 @@ int run_command(double seconds, std::uint64_t seed, const std::vector<std::strin
   return 0;
 }
 
-int fail_nth_command(const std::vector<std::string> &disks) {
+int fail_nth_command(bool all, std::uint64_t seed, const std::vector<std::string> &disks) {
+  Random random = seeded(seed);
+
   if (!can_fail_nth()) {
     std::printf("fuzz: this kernel cannot let the n-th allocation fail\n");
     return exit_skip;
@@ -364,7 +369,7 @@ int fail_nth_command(const std::vector<std::string> &disks) {
 
     dm::create("fuzz-room", {{0, origin_sectors, "linear", disks[3] + " " + std::to_string(origin_sectors)}});
     try {
-      fail_each_allocation(held, disks[3], dm::node("fuzz-room"), origin_sectors);
+      fail_each_allocation(held, disks[3], dm::node("fuzz-room"), origin_sectors, all, random);
     } catch (...) {
       dm::remove("fuzz-room");
       throw;
@@ -389,8 +394,9 @@ int main(int argc, char **argv) {
   try {
     if (args.size() == 7 && args[0] == "run")
       return run_command(std::stod(args[1]), std::stoull(args[2]), {args.begin() + 3, args.end()});
-    if (args.size() == 5 && args[0] == "fail-nth")
-      return fail_nth_command({args.begin() + 1, args.end()});
+    if (args.size() == 6 && args[0] == "fail-nth")
+      return fail_nth_command(args[1] == "all", args[1] == "all" ? 0 : std::stoull(args[1]),
+                              {args.begin() + 2, args.end()});
     std::fputs(usage_text, args.size() == 1 && args[0] == "--help" ? stdout : stderr);
     return args.size() == 1 && args[0] == "--help" ? 0 : exit_trouble;
   } catch (const std::exception &error) {

@@ -26,7 +26,9 @@ run_fuzz() {
 
 lines_and_messages() { run_fuzz run "$repeat_seconds" "${FUZZ_SEED:-0}"; }
 
-each_allocation_fails() { run_fuzz fail-nth; }
+each_allocation_fails() {
+	if [[ $full ]]; then run_fuzz fail-nth all; else run_fuzz fail-nth "${FUZZ_SEED:-0}"; fi
+}
 
 test_case lines-and-messages lines_and_messages
 test_case each-allocation-fails each_allocation_fails
