@@ -24,12 +24,18 @@ group_header() {
 	echo "${value:-${3:-}}"
 }
 
-# group_is_full NAME: whether it is left out without --full.
-group_is_full() {
+# group_has_flag NAME FLAG: whether there is a line "# FLAG" among them.
+group_has_flag() {
 	local file
 	file=$(group_file "$1") || return
-	awk '!/^#/ { exit } /^# full$/ { found = 1 } END { exit !found }' "$file"
+	awk -v flag="# $2" '!/^#/ { exit } $0 == flag { found = 1 } END { exit !found }' "$file"
 }
+
+# group_is_full NAME: whether it is left out without --full.
+group_is_full() { group_has_flag "$1" full; }
+
+# group_is_host NAME: whether it is run here, and boots its VMs itself.
+group_is_host() { group_has_flag "$1" host; }
 
 group_list() {
 	local name

@@ -13,6 +13,8 @@
 #   # module: no              run without dm-diffsnap.ko
 #   # append: WORDS           for the kernel's command line
 #   # full                    only with scripts/test --full
+#   # host                    run on the host, by scripts/test: boots VMs itself, does
+#                             not source this file, writes OUT/results as this does
 #
 # A case is a function. It runs in a subshell with set -eEuo pipefail and a trace
 # in its own log, with zeroed disks, and fails if
