@@ -182,7 +182,7 @@ several_origins() {
 
 reports() {
 	two_file_systems
-	snapshot daily -s "$store:0+32m" plain $lv
+	snapshot daily -s "$store:1m+32m" plain $lv
 	snapshot_of_more
 	diffsnap list | tee /run/list
 	assert_match '^ *Snapshot +Age +State +Size +Used +Use% +Origins' "$(head -n 1 /run/list)"
@@ -217,7 +217,7 @@ reports() {
 
 snapshot_of_more() {
 	attached "$more" -n raw
-	snapshot second -s "$store:32m+16m" raw
+	snapshot second -s "$store:40m+16m" raw
 }
 
 # A file system that somebody froze before stays so, its device can be attached and
@@ -254,12 +254,12 @@ extend_while_held() {
 	attached "$more" -n raw
 	random_file /run/raw $((40 << 20))
 	dd if=/run/raw of=/dev/mapper/raw bs=1M oflag=direct status=none
-	snapshot daily -s "$store:0+16m" raw
+	snapshot daily -s "$store:1m+16m" raw
 	dd if=/dev/zero of=/dev/mapper/raw bs=1M count=12 oflag=direct status=none
 	diffsnap extend daily -s "$store:64m+8m"
 	assert_eq $((24 << 20)) "$(field list size daily)"
 	dd if=/dev/zero of=/dev/mapper/raw bs=1M seek=12 count=9 oflag=direct status=none &
-	diffsnap extend daily -s "$store:16m+24m" -L +20m
+	diffsnap extend daily -s "$store:17m+24m" -L +20m
 	diffsnap extend daily -s "$plain" -L 48m
 	wait $!
 	dd if=/dev/zero of=/dev/mapper/raw bs=1M seek=21 count=19 oflag=direct status=none
@@ -308,7 +308,7 @@ release_ranges() {
 waiting() {
 	local start waiter
 	attached "$more" -n raw
-	snapshot daily -s "$store:0+16m" --low-water 8m raw
+	snapshot daily -s "$store:1m+16m" --low-water 8m raw
 	start=$(now_ms)
 	expect_fail 6 '^$' diffsnap wait daily --timeout 1200
 	at_least 1200 $(($(now_ms) - start)) "milliseconds"
@@ -368,8 +368,8 @@ removal() {
 	umount /run/image
 	wait_until 10 no_image
 	refused 5 'no snapshot' diffsnap remove daily
-	snapshot one -s "$store:0+8m" plain
-	snapshot two -s "$store:8m+8m" $lv
+	snapshot one -s "$store:1m+8m" plain
+	snapshot two -s "$store:9m+8m" $lv
 	diffsnap remove one two
 	assert_eq '' "$(snapshot_names)"
 	timeout 10 dd if=/dev/zero of=/run/plain/file bs=4k count=1 conv=fsync status=none
@@ -391,7 +391,7 @@ test_mode() {
 	refused 5 'there is no|cannot' diffsnap create -t -n daily -s /dev/no-such-device plain
 	refused 5 'lies on' diffsnap create -t -n daily -s "$plain" plain
 	attached "$more" -n raw
-	snapshot daily -s "$store:0+16m" raw
+	snapshot daily -s "$store:1m+16m" raw
 	before=$(device_state)
 	diffsnap extend -t daily -s "$store:16m+16m"
 	diffsnap release -t daily/raw 0+1m
@@ -486,7 +486,7 @@ bad_origins() {
 	refused 5 'no origin' diffsnap create -s "$store" raw "$plain" $lv
 	refused 5 'cannot' diffsnap create -s "$store" /dev/no-such-device
 	refused 5 'cannot' diffsnap create -s "$store" /
-	snapshot daily -s "$store:0+16m" raw
+	snapshot daily -s "$store:1m+16m" raw
 	refused 5 '"daily" holds it' diffsnap create -n nightly -s "$store:16m+16m" raw
 	# attached for it, and detached again
 	refused 5 '"daily" holds it' diffsnap create -n nightly -s "$store:16m+16m" $lv raw
@@ -713,12 +713,12 @@ killed_detach() {
 killed_extend() {
 	local at total
 	attached "$more" -n raw
-	snapshot daily -s "$store:0+8m" raw
-	count_calls 4 diffsnap extend daily -s "$store:8m+8m"
+	snapshot daily -s "$store:1m+8m" raw
+	count_calls 4 diffsnap extend daily -s "$store:9m+8m"
 	diffsnap remove daily
 	for at in $(seq 1 "$total") after:"$total"; do
-		diffsnap create -q -n daily -s "$store:0+8m" raw
-		killed "$at" diffsnap extend daily -s "$store:8m+8m"
+		diffsnap create -q -n daily -s "$store:1m+8m" raw
+		killed "$at" diffsnap extend daily -s "$store:9m+8m"
 		timeout 20 dd if=/dev/zero of=/dev/mapper/raw bs=1M count=6 oflag=direct status=none
 		diffsnap extend daily -s "$store:32m+8m"
 		assert_eq active "$(field list state daily)"
