@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
 # The VM groups and what their header lines say (see tests/vm/lib.sh).
-# Needs common.sh.
+# Needs common.sh and kernels.sh.
 
 group_names() {
 	local file
@@ -22,6 +22,25 @@ group_header() {
 	file=$(group_file "$1") || return
 	value=$(awk -v key="# $2:" '!/^#/ { exit } index($0, key) == 1 { print substr($0, length(key) + 2); exit }' "$file")
 	echo "${value:-${3:-}}"
+}
+
+# group_kernels NAME FULL: those it is run on, all if FULL is not empty.
+group_kernels() {
+	{
+		group_header "$1" kernels 6.1
+		[[ ! $2 ]] || group_header "$1" full-kernels "${kernel_names[*]} ${kernel_checked_names[*]}"
+	} | xargs -n 1 | awk '!seen[$0]++'
+}
+
+# group_timeout NAME KERNEL: in seconds; the checkers make a kernel several times slower.
+group_timeout() {
+	local seconds
+	seconds=$(group_header "$1" timeout 900)
+	if kernel_is_checked "${2##*/}"; then
+		echo $((seconds * 4))
+	else
+		echo "$seconds"
+	fi
 }
 
 # group_has_flag NAME FLAG: whether there is a line "# FLAG" among them.

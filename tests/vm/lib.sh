@@ -5,7 +5,9 @@
 # A group begins with comment lines that the runner reads (scripts/lib/groups.sh):
 #   # group: NAME             the file's name without .sh
 #   # about: TEXT             for --list
-#   # kernels: 6.1 6.12 7.2   those it is run on (default: 6.1)
+#   # kernels: 6.1 6.12 7.2   those it is run on (default: 6.1); a checked one, as
+#                             6.1-kasan, only if it is in the cache
+#   # full-kernels: 6.12      those it is run on as well with --full (default: all)
 #   # disks: 512M 64M,lbs=4096
 #   # memory: 1G              (default 2G)
 #   # cpus: 2
