@@ -61,8 +61,10 @@ device_create() {
 		null_create bench-disk $((origin_mib + store_mib)) "${slow[@]}"
 		addpart "$null_path" 1 0 $((origin_mib * 2048))
 		addpart "$null_path" 2 $((origin_mib * 2048)) $((store_mib * 2048))
-		origins=("${null_path}p1")
-		store=${null_path}p2
+		# sda1, but nullb0p1
+		[[ $null_path != *[0-9] ]] || null_path+=p
+		origins=("${null_path}1")
+		store=${null_path}2
 		;;
 	esac
 }

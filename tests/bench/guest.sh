@@ -36,17 +36,25 @@ die() {
 # Of the guest, which counts instructions.
 now_ns() { echo "${EPOCHREALTIME/./}000"; }
 
-sectors() { blockdev --getsz "$1"; }
+# Without a process of its own if that can be: it is called for each of many devices.
+sectors() {
+	local size
+	if [[ -r /sys/class/block/${1##*/}/size ]]; then
+		read -r size <"/sys/class/block/${1##*/}/size"
+		echo "$size"
+	else
+		blockdev --getsz "$1"
+	fi
+}
+
 dm_create() { dmsetup create "$1" --table "$2"; }
 
 # dm_remove_all PREFIX...: all whose name is that and a number, or nothing.
 dm_remove_all() {
-	local prefix name
+	local prefix names
 	for prefix in "$@"; do
-		for name in $(dmsetup info -c --noheadings -o name | grep -xE "${prefix}[0-9]*"); do
-			dmsetup resume "$name"
-			dmsetup remove --retry "$name"
-		done
+		mapfile -t names < <(dmsetup info -c --noheadings -o name | grep -xE "${prefix}[0-9]*")
+		[[ ${#names[@]} -eq 0 ]] || dmsetup remove --retry "${names[@]}"
 	done
 }
 

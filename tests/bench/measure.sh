@@ -44,16 +44,19 @@ measure_overhead() {
 	cp -r "$work/result" "$result"
 }
 
-# Bytes of kernel memory that tables of a snapshot may be in: its own slabs and
-# those that kmalloc() and xarrays use, vmalloc, and what dm-bufio holds. Objects in use are
-# counted exactly only when no slab is reserved for a CPU: shrink sees to that.
-# The kernel is booted with slab_nomerge.
+# Bytes of kernel memory that tables of a snapshot may be in: its own slabs and those
+# of kmalloc() and xarrays, vmalloc, and what dm-bufio holds. A slab that a CPU has
+# reserved counts as full: shrink ends that, and until all is read there is no new
+# process, which would need objects, too. The kernel is booted with slab_nomerge.
 kernel_memory() {
-	local cache bufio=/sys/module/dm_bufio/parameters/current_allocated_bytes
+	local cache slabs memory bufio=0
 	for cache in /sys/kernel/slab/*/shrink; do echo 1 >"$cache"; done
-	awk -v caches="^(kmalloc-[0-9]+k?|radix_tree_node|dm[-_].*|.*snap.*${system_slabs:+|$system_slabs})$" \
-		-v bufio="$([[ ! -r $bufio ]] || cat "$bufio")" '
-		FILENAME == "/proc/slabinfo" && $1 ~ caches { sum += $2 * $4 }
-		$1 == "VmallocUsed:" { sum += $2 * 1024 }
-		END { printf "%d\n", sum + bufio }' /proc/slabinfo /proc/meminfo
+	mapfile -t slabs </proc/slabinfo
+	mapfile -t memory </proc/meminfo
+	[[ ! -r /sys/module/dm_bufio ]] || read -r bufio </sys/module/dm_bufio/parameters/current_allocated_bytes
+	printf '%s\n' "${slabs[@]}" "${memory[@]}" |
+		awk -v caches="^(kmalloc-[0-9]+k?|radix_tree_node|dm[-_].*|.*snap.*${system_slabs:+|$system_slabs})$" -v bufio="$bufio" '
+			$1 ~ caches { sum += $2 * $4 }
+			$1 == "VmallocUsed:" { sum += $2 * 1024 }
+			END { printf "%d\n", sum + bufio }'
 }

@@ -35,8 +35,8 @@ def ratios($of; $all):
     cuts: [$cuts | group_by([.system, .workload, .load, .origins])[]
       | . as $all
       | .[0] | {system, workload, origins, load, cuts: ($all | length)}
-        + ([["take_ns", "take_ms"], ["remove_ns", "remove_ms"], ["frozen_ns", "frozen_ms"], ["gates_ns", "gates_ms"]]
-          | map(. as [$from, $to] | [$all[][$from] | select(. != null)] | select(length > 0)
-              | {($to): {median: (median / 1e6), max: (max / 1e6)}})
+        + ([["take_ns", "take_ms", 1e6], ["remove_ns", "remove_ms", 1e6], ["frozen_ns", "frozen_ms", 1e6], ["gates_ns", "gates_us", 1e3]]
+          | map(. as [$from, $to, $unit] | [$all[][$from] | select(. != null)] | select(length > 0)
+              | {($to): {median: (median / $unit), max: (max / $unit)}})
           | add)]
   }

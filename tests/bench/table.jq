@@ -24,11 +24,11 @@ def result_line:
     | map(. as [$value, $width] | $value | short | right($width)) | add);
 
 def cut_head:
-  ("system" | left(18)) + ([["load", 6], ["origins", 9], ["take", 9], ["remove", 9], ["frozen", 9], ["max", 9], ["gates", 9], ["max", 9]]
+  ("system" | left(18)) + ([["load", 6], ["origins", 9], ["take", 9], ["remove", 9], ["frozen", 9], ["max", 9], ["gates us", 9], ["max", 9]]
     | map(. as [$text, $width] | $text | right($width)) | add);
 def cut_line:
   (.system | left(18)) + (.load | right(6)) + ([[.origins, 9], [.take_ms.median, 9], [.remove_ms.median, 9], [.frozen_ms.median, 9],
-    [.frozen_ms.max, 9], [.gates_ms.median, 9], [.gates_ms.max, 9]]
+    [.frozen_ms.max, 9], [.gates_us.median, 9], [.gates_us.max, 9]]
     | map(. as [$value, $width] | $value | short | right($width)) | add);
 
 . as $all
@@ -45,5 +45,5 @@ def cut_line:
 ($order.workloads[] as $workload
   | [$all.cuts[] | select(.workload == $workload)]
   | select(length > 0)
-  | "", "\($workload): \($about.workloads[$workload]); milliseconds", cut_head,
+  | "", "\($workload): \($about.workloads[$workload]); milliseconds, gates in microseconds", cut_head,
     (sort_by([(.system | place($order.systems)), .load, .origins])[] | cut_line))
