@@ -5,6 +5,7 @@
 # kernels: 6.1
 # disks: 16M 16M 96M
 # memory: 2G
+# append: slub_debug=A,kmalloc-*,bio-*
 # timeout: 5400
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
@@ -103,18 +104,14 @@ injected() { echo $((injections - $(<"$faults/$1/times"))); }
 # Those that may are tried in the group fuzz, one by one: if they failed at
 # random the guest's own processes would not live long.
 inject_memory() {
-	local cache
 	for attribute in "$@"; do
 		echo Y >"$faults/$attribute/ignore-gfp-wait"
 		inject "$attribute" "$level" 1
 	done
-	# not those of the kernel's debugging aids, which switch themselves off then
-	if [[ " $* " == *' failslab '* ]]; then
-		echo Y >"$faults/failslab/cache-filter"
-		for cache in /sys/kernel/slab/{kmalloc,bio}-*; do
-			echo 1 >"$cache/failslab"
-		done
-	fi
+	# Of slab caches, only those that the kernel's command line has marked: the kernel's
+	# debugging aids switch themselves off when they get nothing.
+	echo Y >"$faults/failslab/cache-filter"
+	assert_eq 1 "$(</sys/kernel/slab/kmalloc-64/failslab)" "mark of kmalloc-64"
 	[[ ! -e $faults/fail_page_alloc/min-order ]] || echo 0 >"$faults/fail_page_alloc/min-order"
 }
 
