@@ -45,18 +45,19 @@ measure_overhead() {
 }
 
 # Bytes of kernel memory that tables of a snapshot may be in: its own slabs and those
-# of kmalloc() and xarrays, vmalloc, and what dm-bufio holds. A slab that a CPU has
-# reserved counts as full: shrink ends that, and until all is read there is no new
-# process, which would need objects, too. The kernel is booted with slab_nomerge.
+# of kmalloc() and xarrays, vmalloc but for stacks, which come and go with workers, and
+# what dm-bufio holds. A slab that a CPU has reserved counts as full: shrink ends that,
+# and until all is read there is no new process, which would need objects, too. The
+# kernel is booted with slab_nomerge.
 kernel_memory() {
-	local cache slabs memory bufio=0
+	local cache slabs areas bufio=0
 	for cache in /sys/kernel/slab/*/shrink; do echo 1 >"$cache"; done
 	mapfile -t slabs </proc/slabinfo
-	mapfile -t memory </proc/meminfo
+	mapfile -t areas </proc/vmallocinfo
 	[[ ! -r /sys/module/dm_bufio ]] || read -r bufio </sys/module/dm_bufio/parameters/current_allocated_bytes
-	printf '%s\n' "${slabs[@]}" "${memory[@]}" |
+	printf '%s\n' "${slabs[@]}" "${areas[@]}" |
 		awk -v caches="^(kmalloc-[0-9]+k?|radix_tree_node|dm[-_].*|.*snap.*${system_slabs:+|$system_slabs})$" -v bufio="$bufio" '
+			/^0x/ { if (/ vmalloc/ && $3 !~ /^(dup_task_struct|copy_process)/) sum += $2; next }
 			$1 ~ caches { sum += $2 * $4 }
-			$1 == "VmallocUsed:" { sum += $2 * 1024 }
 			END { printf "%d\n", sum + bufio }'
 }
