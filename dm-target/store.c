@@ -53,6 +53,9 @@ struct copy *store_copy_alloc(struct store *store, struct block_device *bdev,
 	if (!copy) {
 		spin_lock(&store->lock);
 		uncharge(store, nr);
+		/* Somebody may have been throttled by this charge alone. */
+		if (!bio_list_empty(&store->throttled))
+			write_behind_kick(store);
 		spin_unlock(&store->lock);
 		return ERR_PTR(-ENOMEM);
 	}
