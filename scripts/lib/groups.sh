@@ -28,7 +28,7 @@ group_header() {
 group_kernels() {
 	{
 		group_header "$1" kernels 6.1
-		[[ ! $2 ]] || group_header "$1" full-kernels "${kernel_names[*]} ${kernel_checked_names[*]}"
+		[[ ! $2 ]] || group_header "$1" full-kernels "${kernel_names[*]:?} ${kernel_checked_names[*]:?}"
 	} | xargs -n 1 | awk '!seen[$0]++'
 }
 
