@@ -21,14 +21,14 @@
 #
 #   KERNEL=DIR     as kernel-get prints it        MODULE=FILE
 #   OUT=DIR        gets results and logs          DIFFSNAP_BUILD=DIR
-#   POWER_CUTS=N   how often (3; 50 with FULL)    POWER_CUT_SEED=N repeats a run
+#   POWER_CUTS=N   how often (2; 50 with FULL)    POWER_CUT_SEED=N repeats a run
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../../.." && pwd -P)
 . "$top/scripts/lib/common.sh"
 . "$top/scripts/lib/packages.sh"
 . "$top/scripts/lib/results.sh"
 
-cuts=${POWER_CUTS:-3}
+cuts=${POWER_CUTS:-2}
 [[ ${POWER_CUTS:-} || ! ${FULL:-} ]] || cuts=50
 seed=${POWER_CUT_SEED:-$RANDOM}
 out=$OUT results=$OUT/results
