@@ -404,6 +404,7 @@ enum cow_verdict cow_before_write(struct member *member, struct diffsnap_io *io,
 	enum cow_verdict verdict = COW_PASS;
 	struct copy *copy = NULL;
 	unsigned int nr_changes = 0;
+	bool found = false;		/* need is what is needed from pos on */
 	u64 first, pos, end;
 	struct need need;
 
@@ -415,10 +416,9 @@ enum cow_verdict cow_before_write(struct member *member, struct diffsnap_io *io,
 
 		spin_lock(&member->lock);
 		/* What was found before the copy was made is mostly still true. */
-		if (!copy || member->nr_changes != nr_changes) {
+		if (!found || member->nr_changes != nr_changes)
 			find_need(member, pos, end, &need);
-			nr_changes = member->nr_changes;
-		}
+		found = false;
 		if (!need.nr) {
 			/* Nothing to begin; is there something to wait for? */
 			if (pos > first) {
@@ -436,11 +436,13 @@ enum cow_verdict cow_before_write(struct member *member, struct diffsnap_io *io,
 			break;
 		}
 		if (!copy) {
+			nr_changes = member->nr_changes;
 			spin_unlock(&member->lock);
 			if (bio->bi_opf & REQ_NOWAIT) {
 				verdict = COW_WOULD_WAIT;
 				break;
 			}
+			found = true;
 			copy = prepare_copy(member, io, real, need.chunk, need.nr, gfp);
 			if (!copy) {
 				verdict = COW_PARKED;
