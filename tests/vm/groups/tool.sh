@@ -393,7 +393,7 @@ test_mode() {
 	attached "$more" -n raw
 	snapshot daily -s "$store:1m+16m" raw
 	before=$(device_state)
-	diffsnap extend -t daily -s "$store:16m+16m"
+	diffsnap extend -t daily -s "$store:20m+16m"
 	diffsnap release -t daily/raw 0+1m
 	diffsnap wait -t daily
 	diffsnap remove -t daily
@@ -487,16 +487,16 @@ bad_origins() {
 	refused 5 'cannot' diffsnap create -s "$store" /dev/no-such-device
 	refused 5 'cannot' diffsnap create -s "$store" /
 	snapshot daily -s "$store:1m+16m" raw
-	refused 5 '"daily" holds it' diffsnap create -n nightly -s "$store:16m+16m" raw
+	refused 5 '"daily" holds it' diffsnap create -n nightly -s "$store:20m+16m" raw
 	# attached for it, and detached again
-	refused 5 '"daily" holds it' diffsnap create -n nightly -s "$store:16m+16m" $lv raw
-	refused 5 'of that name already' diffsnap create -n daily -s "$store:16m+16m" $lv
+	refused 5 '"daily" holds it' diffsnap create -n nightly -s "$store:20m+16m" $lv raw
+	refused 5 'of that name already' diffsnap create -n daily -s "$store:20m+16m" $lv
 	refused 5 '"daily" holds it' diffsnap detach raw
 	refused 5 'part of diffsnap|cannot' diffsnap attach /dev/diffsnap/daily/raw
 	# the name is taken by somebody else's device
 	dmsetup create diffsnap-weekly --table '0 8 zero'
 	on_exit dmsetup remove diffsnap-weekly
-	refused 5 'exists' diffsnap create -n weekly -s "$store:16m+16m" $lv
+	refused 5 'exists' diffsnap create -n weekly -s "$store:20m+16m" $lv
 }
 
 cannot_initialise() {
