@@ -24,6 +24,8 @@ held_origin() {
 	udevadm settle
 	# udev looks into a device that was closed after writing, and would be counted
 	udevadm control --stop-exec-queue
+	# what was queued opens devices that are about to be removed
+	on_exit udevadm settle
 	on_exit udevadm control --start-exec-queue
 }
 
