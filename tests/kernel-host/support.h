@@ -9,6 +9,7 @@
 #include <vector>
 
 extern "C" {
+#include "change_map.h"
 #include "chunk_map.h"
 #include "space.h"
 }

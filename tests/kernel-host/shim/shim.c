@@ -90,9 +90,33 @@ void *kmalloc(size_t size, gfp_t gfp)
 	return object;
 }
 
+void *kzalloc(size_t size, gfp_t gfp)
+{
+	void *object = kmalloc(size, gfp);
+
+	if (object)
+		memset(object, 0, size);
+	return object;
+}
+
 void kfree(const void *object)
 {
 	free((void *)object);
+}
+
+struct kmem_cache *shim_kmem_cache(size_t size)
+{
+	struct kmem_cache *cache = malloc(sizeof(*cache));
+
+	if (!cache)
+		abort();
+	cache->size = size;
+	return cache;
+}
+
+void kmem_cache_destroy(struct kmem_cache *cache)
+{
+	free(cache);
 }
 
 /* Interrupts */
@@ -131,6 +155,8 @@ struct reader {
 struct retired {
 	struct retired *next;
 	void *object;
+	void (*func)(struct rcu_head *head);	/* or NULL: freed */
+	struct rcu_head *head;
 };
 
 static pthread_mutex_t rcu_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -160,14 +186,21 @@ void rcu_read_unlock(void)
 		__atomic_fetch_add(&this_reader->phase, 1, __ATOMIC_SEQ_CST);
 }
 
-void shim_kfree_rcu(void *object, struct rcu_head *head)
+static void retire(struct retired what)
 {
 	struct retired *entry = malloc(sizeof(*entry));
 
 	if (!entry)
 		abort();
-	entry->object = object;
+	*entry = what;
+	pthread_mutex_lock(&rcu_mutex);
+	entry->next = retired;
+	retired = entry;
+	pthread_mutex_unlock(&rcu_mutex);
+}
 
+void shim_kfree_rcu(void *object, struct rcu_head *head)
+{
 	/*
 	 * RCU links the object by its head. What a reader would take for
 	 * extents there depends on addresses; here it is what hurts most: all
@@ -178,10 +211,12 @@ void shim_kfree_rcu(void *object, struct rcu_head *head)
 	__atomic_store_n((u64 *)&head->func, ~0ULL >> 1, __ATOMIC_RELAXED);
 	shim_interruptible();
 
-	pthread_mutex_lock(&rcu_mutex);
-	entry->next = retired;
-	retired = entry;
-	pthread_mutex_unlock(&rcu_mutex);
+	retire((struct retired){ .object = object });
+}
+
+void call_rcu(struct rcu_head *head, void (*func)(struct rcu_head *head))
+{
+	retire((struct retired){ .func = func, .head = head });
 }
 
 static void wait_for_reader(struct reader *reader)
@@ -220,7 +255,10 @@ void shim_rcu_barrier(void)
 	while (list) {
 		struct retired *next = list->next;
 
-		free(list->object);
+		if (list->func)
+			list->func(list->head);
+		else
+			free(list->object);
 		free(list);
 		list = next;
 	}
