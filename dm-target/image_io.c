@@ -595,6 +595,10 @@ int image_map_bio(struct dm_target *ti, struct bio *bio)
 		return map_read(io);
 	if (!op_is_write(bio_op(bio)))
 		return DM_MAPIO_KILL;
+	/* A discard says that nobody needs what is there: that is no change. */
+	if (bio_op(bio) != REQ_OP_DISCARD)
+		tracker_mark_image(&image->member->origin->tracker,
+				   bio->bi_iter.bi_sector, bio_end_sector(bio));
 	io->resume = go_on_writing;
 	go_on_writing(io, GFP_TRY);
 	return DM_MAPIO_SUBMITTED;

@@ -8,6 +8,7 @@
 #include <linux/kdev_t.h>
 #include <linux/module.h>
 
+#include "change_map.h"
 #include "cow.h"
 #include "image_io.h"
 #include "origin.h"
@@ -46,6 +47,7 @@ static const struct {
 	{ cow_module_init, cow_module_flush, cow_module_exit },
 	{ snapshot_module_init, snapshot_module_flush, snapshot_module_exit },
 	{ image_io_module_init, nothing_to_flush, image_io_module_exit },
+	{ change_map_module_init, nothing_to_flush, change_map_module_exit },
 };
 
 static struct target_type * const targets[] = {

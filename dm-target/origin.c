@@ -109,39 +109,55 @@ struct origin *origin_get_table(struct mapped_device *md, dev_t dev,
 	spin_lock_init(&origin->lock);
 	bio_list_init(&origin->gated);
 	bio_list_init(&origin->stalled);
+	tracker_init(&origin->tracker);
 	origin->ops = ops;
 	INIT_WORK(&origin->go_on_work, origin_go_on_work);
 	list_add(&origin->node, &origins);
 	return origin;
 }
 
-void origin_put_table(struct origin *origin)
+/* Writes may pass unseen, or have passed. */
+static void origin_lose(struct origin *origin)
 {
-	struct member *member;
+	struct member *member =
+		rcu_dereference_protected(origin->member,
+					  lockdep_is_held(&registry_mutex));
 
+	origin->live_table = NULL;
+	origin_set_member(origin, NULL, NULL);
+	/* Given up before what stalled goes on, so that it fails. */
+	if (member)
+		origin->ops->gone(member);
+	tracker_renew(&origin->tracker);
+}
+
+void origin_put_table(struct origin *origin, const void *table)
+{
 	lockdep_assert_held(&registry_mutex);
+	if (origin->live_table == table)
+		origin_lose(origin);
 	if (!--origin->nr_tables) {
 		list_del(&origin->node);
 		spin_lock(&origin->lock);
 		WRITE_ONCE(origin->running, false);
 		origin->gone = true;
 		spin_unlock(&origin->lock);
-
-		/* Given up before what stalled goes on, so that it fails. */
-		member = rcu_dereference_protected(origin->member,
-						   lockdep_is_held(&registry_mutex));
-		origin_set_member(origin, NULL, NULL);
-		if (member)
-			origin->ops->gone(member);
 		origin_go_on(origin);
 	}
 	origin_put(origin);
+}
+
+void origin_set_live(struct origin *origin, const void *table)
+{
+	lockdep_assert_held(&registry_mutex);
+	origin->live_table = table;
 }
 
 static void origin_release(struct kref *refs)
 {
 	struct origin *origin = container_of(refs, struct origin, refs);
 
+	tracker_destroy(&origin->tracker);
 	free_percpu(origin->started);
 	free_percpu(origin->completed);
 	kfree(origin);
@@ -161,6 +177,8 @@ void origin_set_member(struct origin *origin, struct member *member,
 		       struct gate *gate)
 {
 	lockdep_assert_held(&registry_mutex);
+	if (!member && rcu_access_pointer(origin->member))
+		tracker_end_view(&origin->tracker);
 	rcu_assign_pointer(origin->gate, gate);
 	rcu_assign_pointer(origin->member, member);
 }

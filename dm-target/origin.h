@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Origins: one object for each device with a diffsnap-origin table, with the
- * count of its writes in flight and the registry that finds it; and gates,
- * which hold writes back from all origins of a set at once.
+ * count of its writes in flight, its tracker, and the registry that finds it;
+ * and gates, which hold writes back from all origins of a set at once.
  */
 #ifndef DIFFSNAP_ORIGIN_H
 #define DIFFSNAP_ORIGIN_H
@@ -15,6 +15,8 @@
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
+
+#include "tracker.h"
 
 struct mapped_device;
 struct member;
@@ -48,6 +50,7 @@ struct origin {
 	dev_t dev;
 	char name[16];			/* major:minor */
 	unsigned int nr_tables;		/* registry_mutex */
+	const void *live_table;		/* registry_mutex; the device's, as we know */
 
 	/* Of the newest table that was resumed; registry_mutex. */
 	dev_t real_dev;
@@ -74,8 +77,8 @@ struct origin {
 	const struct origin_ops *ops;
 	struct work_struct go_on_work;
 
+	struct tracker tracker;
 	atomic64_t nr_copies, nr_preserved, nr_held;	/* statistics */
-	u64 nr_cuts;			/* snapshot->lock of its member */
 };
 
 /*
@@ -86,10 +89,16 @@ struct origin *origin_get_table(struct mapped_device *md, dev_t dev,
 				const struct origin_ops *ops);
 
 /*
- * Counts one table less. The last one makes the origin gone: what is stalled
- * is sent on, and the snapshot that held it is given up. Under registry_mutex.
+ * Counts one table less. If it was the device's live one, then another target's
+ * has taken its place, or the device goes: writes may have passed that nobody
+ * saw. The snapshot that held the origin is given up, and the tracker begins a
+ * new generation. The last table makes the origin gone: what is stalled is sent
+ * on. Under registry_mutex.
  */
-void origin_put_table(struct origin *origin);
+void origin_put_table(struct origin *origin, const void *table);
+
+/* @table is the device's live one from now on. Under registry_mutex. */
+void origin_set_live(struct origin *origin, const void *table);
 
 /* The origin of the dm device @dev, or NULL. Under registry_mutex. */
 struct origin *origin_find(dev_t dev);
@@ -102,8 +111,9 @@ void origin_run(struct origin *origin);
 void origin_pause(struct origin *origin);
 
 /*
- * Puts the origin into a snapshot, or takes it out again (two NULLs). The gate
- * is freed after a grace period. Under registry_mutex.
+ * Puts the origin into a snapshot, or takes it out again (two NULLs), which
+ * ends the view of the tracker. The gate is freed after a grace period. Under
+ * registry_mutex; may sleep.
  */
 void origin_set_member(struct origin *origin, struct member *member,
 		       struct gate *gate);

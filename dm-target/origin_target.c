@@ -4,11 +4,13 @@
  */
 #include <linux/blkdev.h>
 #include <linux/kdev_t.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "compat.h"
 #include "cow.h"
 #include "origin.h"
+#include "origin_message.h"
 #include "target.h"
 
 #define DM_MSG_PREFIX "diffsnap"
@@ -17,7 +19,8 @@
 struct origin_table {
 	struct origin *origin;
 	struct dm_dev *real;
-	bool has_feature_count;		/* "0" was given; for the table line */
+	unsigned int tracking_block;	/* sectors; 0: not given */
+	bool has_feature_count;		/* for the table line */
 };
 
 /*
@@ -87,6 +90,9 @@ static int enter_write(struct origin *origin, struct diffsnap_io *io, bool may_s
 	if (!origin_enter(origin, bio))
 		return DM_MAPIO_SUBMITTED;
 	io->counted = true;
+	/* Whatever becomes of it: an answer may hold too much. */
+	tracker_mark_write(&origin->tracker, bio->bi_iter.bi_sector,
+			   bio_end_sector(bio));
 
 	rcu_read_lock();
 	member = rcu_dereference(origin->member);
@@ -171,18 +177,88 @@ static const struct origin_ops target_origin_ops = {
  * Tables
  */
 
-static int origin_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+static int parse_tracking_block(const char *value, unsigned int *sectors, char **error)
 {
-	struct mapped_device *md = dm_table_get_md(ti->table);
-	struct origin_table *table;
-	int r;
-
-	if (argc < 1 || argc > 2) {
-		ti->error = "Invalid argument count";
+	if (!value || kstrtouint(value, 10, sectors) || !is_power_of_2(*sectors) ||
+	    *sectors < MIN_TRACKING_BLOCK || *sectors > MAX_TRACKING_BLOCK) {
+		*error = "Invalid tracking_block";
 		return -EINVAL;
 	}
-	if (argc == 2 && strcmp(argv[1], "0")) {
-		ti->error = "Unknown feature arguments";
+	return 0;
+}
+
+static int parse_features(struct origin_table *table, struct dm_arg_set *as, char **error)
+{
+	static const struct dm_arg args[] = {
+		{ 0, 2, "Invalid number of feature arguments" },
+	};
+	unsigned int nr;
+	int r;
+
+	if (!as->argc)
+		return 0;
+	r = dm_read_arg_group(args, as, &nr, error);
+	if (r)
+		return r;
+	table->has_feature_count = true;
+	if (nr % 2) {
+		*error = "A feature argument has no value";
+		return -EINVAL;
+	}
+	if (nr && strcasecmp(dm_shift_arg(as), "tracking_block")) {
+		*error = "Unknown feature argument";
+		return -EINVAL;
+	}
+	if (nr) {
+		r = parse_tracking_block(dm_shift_arg(as), &table->tracking_block, error);
+		if (r)
+			return r;
+	}
+	if (as->argc) {
+		*error = "Too many arguments";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Takes up the origin of the device, or makes one. */
+static int get_origin(struct dm_target *ti, struct origin_table *table)
+{
+	struct mapped_device *md = dm_table_get_md(ti->table);
+	unsigned int noio;
+	int r;
+
+	mutex_lock(&registry_mutex);
+	/* A resume needs the mutex, and reclaim may wait for that device. */
+	noio = memalloc_noio_save();
+	table->origin = origin_get_table(md, disk_devt(dm_disk(md)),
+					 &target_origin_ops);
+	if (!table->origin) {
+		ti->error = "Cannot allocate the origin";
+		r = -ENOMEM;
+		goto unlock;
+	}
+	r = tracker_prepare(&table->origin->tracker, table->tracking_block, ti->len);
+	if (r) {
+		ti->error = r == -EINVAL ? "The tracking block cannot be changed" :
+					   "Cannot allocate the tracker";
+		origin_put_table(table->origin, table);
+	}
+unlock:
+	memalloc_noio_restore(noio);
+	mutex_unlock(&registry_mutex);
+	return r;
+}
+
+static int origin_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct dm_arg_set as = { .argc = argc, .argv = argv };
+	struct origin_table *table;
+	const char *device;
+	int r;
+
+	if (argc < 1) {
+		ti->error = "Invalid argument count";
 		return -EINVAL;
 	}
 	if (ti->begin) {
@@ -195,9 +271,11 @@ static int origin_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		ti->error = "Cannot allocate the origin's table";
 		return -ENOMEM;
 	}
-	table->has_feature_count = argc == 2;
-
-	r = dm_get_device(ti, argv[0], dm_table_get_mode(ti->table), &table->real);
+	device = dm_shift_arg(&as);
+	r = parse_features(table, &as, &ti->error);
+	if (r)
+		goto free;
+	r = dm_get_device(ti, device, dm_table_get_mode(ti->table), &table->real);
 	if (r) {
 		ti->error = "Cannot get the real device";
 		goto free;
@@ -212,15 +290,9 @@ static int origin_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		goto put_device;
 	}
 
-	mutex_lock(&registry_mutex);
-	table->origin = origin_get_table(md, disk_devt(dm_disk(md)),
-					 &target_origin_ops);
-	mutex_unlock(&registry_mutex);
-	if (!table->origin) {
-		ti->error = "Cannot allocate the origin";
-		r = -ENOMEM;
+	r = get_origin(ti, table);
+	if (r)
 		goto put_device;
-	}
 
 	ti->num_flush_bios = 1;
 	ti->num_discard_bios = 1;
@@ -243,10 +315,24 @@ static void origin_dtr(struct dm_target *ti)
 	struct origin_table *table = ti->private;
 
 	mutex_lock(&registry_mutex);
-	origin_put_table(table->origin);
+	origin_put_table(table->origin, table);
 	mutex_unlock(&registry_mutex);
 	dm_put_device(ti, table->real);
 	kfree(table);
+}
+
+/*
+ * The tracker of an origin whose table was replaced by one of ours. What was
+ * added at the end is not in any older copy.
+ */
+static void go_on_tracking(struct origin *origin, dev_t real_dev, u64 nr_sectors)
+{
+	if (!origin->nr_sectors)
+		return;
+	if (origin->real_dev != real_dev)
+		tracker_renew(&origin->tracker);
+	else if (nr_sectors > origin->nr_sectors)
+		tracker_mark(&origin->tracker, origin->nr_sectors, nr_sectors);
 }
 
 /* While a snapshot holds the origin, what lies under it must stay. */
@@ -254,16 +340,18 @@ static int origin_preresume(struct dm_target *ti)
 {
 	struct origin_table *table = ti->private;
 	struct origin *origin = table->origin;
+	dev_t real_dev = table->real->bdev->bd_dev;
 	int r = 0;
 
 	mutex_lock(&registry_mutex);
-	if (rcu_access_pointer(origin->member) &&
-	    origin->real_dev != table->real->bdev->bd_dev) {
+	origin_set_live(origin, table);
+	if (rcu_access_pointer(origin->member) && origin->real_dev != real_dev) {
 		DMERR("%s: the real device differs from the one that a snapshot holds",
 		      origin->name);
 		r = -EBUSY;
 	} else {
-		origin->real_dev = table->real->bdev->bd_dev;
+		go_on_tracking(origin, real_dev, ti->len);
+		origin->real_dev = real_dev;
 		origin->nr_sectors = ti->len;
 		origin->logical_block = bdev_logical_block_size(table->real->bdev);
 		origin->physical_block = bdev_physical_block_size(table->real->bdev);
@@ -292,11 +380,14 @@ static void origin_status(struct dm_target *ti, status_type_t type,
 	struct origin_table *table = ti->private;
 	struct origin *origin = table->origin;
 	const char *state = "idle", *store = "-";
-	struct member *member;
 	unsigned int sz = 0;
+	struct member *member;
+	uuid_t generation;
+	u64 number;
 
 	switch (type) {
 	case STATUSTYPE_INFO:
+		number = tracker_state(&origin->tracker, &generation);
 		rcu_read_lock();
 		member = rcu_dereference(origin->member);
 		if (member) {
@@ -308,20 +399,33 @@ static void origin_status(struct dm_target *ti, status_type_t type,
 			else
 				state = "added";
 		}
-		DMEMIT("%s %s %lld %lld %lld %llu", state, store,
+		DMEMIT("%s %s %lld %lld %lld %pUb %llu %u", state, store,
 		       atomic64_read(&origin->nr_copies),
 		       atomic64_read(&origin->nr_preserved),
-		       atomic64_read(&origin->nr_held), origin->nr_cuts);
+		       atomic64_read(&origin->nr_held), &generation, number,
+		       1U << origin->tracker.block_shift);
 		rcu_read_unlock();
 		break;
 	case STATUSTYPE_TABLE:
-		DMEMIT("%s%s", table->real->name, table->has_feature_count ? " 0" : "");
+		DMEMIT("%s", table->real->name);
+		if (table->tracking_block)
+			DMEMIT(" 2 tracking_block %u", table->tracking_block);
+		else if (table->has_feature_count)
+			DMEMIT(" 0");
 		break;
 	case STATUSTYPE_IMA:
 		DMEMIT_TARGET_NAME_VERSION(ti->type);
 		DMEMIT(",real_device=%s;", table->real->name);
 		break;
 	}
+}
+
+static int target_message(struct dm_target *ti, unsigned int argc, char **argv,
+			  char *result, unsigned int maxlen)
+{
+	struct origin_table *table = ti->private;
+
+	return origin_message(table->origin, argc, argv, result, maxlen);
 }
 
 static int origin_iterate_devices(struct dm_target *ti,
@@ -344,6 +448,7 @@ struct target_type origin_target = {
 	.preresume = origin_preresume,
 	.resume = origin_resume,
 	.postsuspend = origin_postsuspend,
+	.message = target_message,
 	.status = origin_status,
 	.iterate_devices = origin_iterate_devices,
 };

@@ -426,14 +426,14 @@ int snapshot_cut(struct snapshot *snapshot, unsigned int limit_ms)
 		else
 			r = -ENODEV;
 		spin_unlock_irq(&snapshot->mode_lock);
+		if (!r)
+			list_for_each_entry(member, &snapshot->members, node)
+				tracker_cut(&member->origin->tracker);
 	}
 	gate_open(&snapshot->gate);
 	end = ktime_get();
-	list_for_each_entry(member, &snapshot->members, node) {
-		if (!r)
-			member->origin->nr_cuts++;
+	list_for_each_entry(member, &snapshot->members, node)
 		origin_pass_gated(member->origin);
-	}
 	if (!r)
 		snapshot->closed_ns = ktime_to_ns(ktime_sub(end, start));
 	mutex_unlock(&snapshot->lock);

@@ -4,6 +4,7 @@
  */
 #include <linux/blkdev.h>
 #include <linux/kdev_t.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "compat.h"
@@ -172,9 +173,12 @@ static int get_snapshot(struct dm_target *ti, struct store_table *table,
 	struct mapped_device *md = dm_table_get_md(ti->table);
 	struct snapshot *snapshot;
 	struct store_usage usage;
+	unsigned int noio;
 	int r = 0;
 
 	mutex_lock(&registry_mutex);
+	/* A resume needs the mutex, and reclaim may wait for that device. */
+	noio = memalloc_noio_save();
 	snapshot = snapshot_get_table(md, disk_devt(dm_disk(md)), chunk_sectors);
 	if (IS_ERR(snapshot)) {
 		r = PTR_ERR(snapshot);
@@ -191,6 +195,7 @@ static int get_snapshot(struct dm_target *ti, struct store_table *table,
 	}
 	table->snapshot = snapshot;
 unlock:
+	memalloc_noio_restore(noio);
 	mutex_unlock(&registry_mutex);
 	return r;
 }

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The tracker: the record of what changed on one origin in which snapshot
+ * interval, with its generation.
+ *
+ * Part of the origin, and as old as that: it outlives tables. Whatever may have
+ * let writes pass unseen ends the generation.
+ */
+#ifndef DIFFSNAP_TRACKER_H
+#define DIFFSNAP_TRACKER_H
+
+#include <linux/spinlock.h>
+#include <linux/uuid.h>
+
+#include "change_map.h"
+
+/* Sectors of a block of the tracker. */
+#define MIN_TRACKING_BLOCK	8
+#define MAX_TRACKING_BLOCK	32768
+#define DEFAULT_TRACKING_BLOCK	128
+
+struct tracker {
+	unsigned int block_shift;	/* log2 of the block's sectors */
+
+	spinlock_t lock;		/* protects what follows */
+	struct change_map map;
+	uuid_t generation;
+};
+
+/* What tracker_lookup() finds, in sectors. */
+struct tracked_range {
+	u64 start, nr;
+	u64 number;		/* of the generation; 0: never written in it */
+};
+
+/* Begins the first generation of a tracker without room. */
+void tracker_init(struct tracker *tracker);
+
+/* Frees all memory. Nobody else may use the tracker any more; may sleep. */
+void tracker_destroy(struct tracker *tracker);
+
+/*
+ * Makes room for a device of @nr_sectors, in blocks of @block_sectors or, if
+ * that is 0, of those that the tracker has. Sleeps. Returns -EINVAL if it has
+ * others already, and -ENOMEM. Under registry_mutex.
+ */
+int tracker_prepare(struct tracker *tracker, unsigned int block_sectors,
+		    u64 nr_sectors);
+
+/* Marks sectors from @start to before @end as changed now. */
+void tracker_mark(struct tracker *tracker, sector_t start, sector_t end);
+
+/* Likewise, for a write to the image of the snapshot that holds the origin. */
+void tracker_mark_image(struct tracker *tracker, sector_t start, sector_t end);
+
+/*
+ * Marks for a write that was let in and is not yet submitted. Without a lock,
+ * and with little more than a compare, if all of it is marked already.
+ */
+static inline void tracker_mark_write(struct tracker *tracker, sector_t start,
+				      sector_t end)
+{
+	bool marked;
+
+	rcu_read_lock();
+	marked = change_map_marked(&tracker->map, start >> tracker->block_shift,
+				   (end - 1) >> tracker->block_shift);
+	rcu_read_unlock();
+	if (!marked)
+		tracker_mark(tracker, start, end);
+}
+
+/*
+ * For the cut, while the gate is closed and nothing is in flight: what comes
+ * now belongs to the next interval.
+ */
+static inline void tracker_cut(struct tracker *tracker)
+{
+	change_map_cut(&tracker->map);
+}
+
+/* The snapshot has let the origin go. Under registry_mutex; may sleep. */
+void tracker_end_view(struct tracker *tracker);
+
+/*
+ * Begins a new generation: what was written up to now is forgotten. No snapshot
+ * may hold the origin. Under registry_mutex; may sleep.
+ */
+void tracker_renew(struct tracker *tracker);
+
+/* The generation, and the number of its newest snapshot: 0 before the first. */
+u64 tracker_state(struct tracker *tracker, uuid_t *generation);
+
+/*
+ * Describes the blocks from sector @start on that were last written in the same
+ * interval, as the snapshot that holds the origin sees it, or as it is now. The
+ * range may end early. The caller keeps the cut away: see origin_message.c.
+ */
+void tracker_lookup(struct tracker *tracker, u64 start, struct tracked_range *range);
+
+#endif /* DIFFSNAP_TRACKER_H */
