@@ -125,4 +125,12 @@ std::unique_ptr<BlockDevice> open_device(const std::string &path, std::uint64_t 
   return std::make_unique<FileDevice>(path, sectors);
 }
 
+TrackedSnapshot Backend::tracked(std::size_t) {
+  throw EnvironmentError("these snapshots have no tracker");
+}
+
+std::vector<SectorRange> Backend::changes(std::size_t, const TrackedSnapshot &) {
+  throw EnvironmentError("these snapshots have no tracker");
+}
+
 }  // namespace oracle

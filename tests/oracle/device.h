@@ -52,6 +52,17 @@ struct OriginCounters {
   std::uint64_t held = 0;
 };
 
+// A snapshot as the origin's tracker counts it.
+struct TrackedSnapshot {
+  std::string generation;
+  std::uint64_t number = 0;
+};
+
+struct SectorRange {
+  std::uint64_t sector = 0;
+  std::uint64_t count = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -73,6 +84,11 @@ class Backend {
   virtual void end() = 0;
 
   virtual OriginCounters counters(std::size_t index) = 0;
+
+  // The snapshot that holds the origin, and what changed between an older one
+  // and that. Only of what has a tracker.
+  virtual TrackedSnapshot tracked(std::size_t index);
+  virtual std::vector<SectorRange> changes(std::size_t index, const TrackedSnapshot &since);
 };
 
 // A device node or a regular file, with direct I/O where it can be had.

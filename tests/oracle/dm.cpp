@@ -169,13 +169,30 @@ void resume(const std::string &name) {
   must(activate(name), "resume", name);
 }
 
-int message(const std::string &name, const std::string &text, std::uint64_t sector) {
+namespace {
+
+Task message_task(const std::string &name, const std::string &text, std::uint64_t sector) {
   Task task(name, buffer_size + text.size());
   auto *target_message = reinterpret_cast<dm_target_msg *>(task.data());
 
   target_message->sector = sector;
   std::memcpy(target_message->message, text.c_str(), text.size() + 1);
-  return task.run(DM_TARGET_MSG);
+  return task;
+}
+
+}  // namespace
+
+int message(const std::string &name, const std::string &text, std::uint64_t sector) {
+  return message_task(name, text, sector).run(DM_TARGET_MSG);
+}
+
+std::string ask(const std::string &name, const std::string &text) {
+  Task task = message_task(name, text, 0);
+
+  must(task.run(DM_TARGET_MSG), ("ask '" + text + "' of").c_str(), name);
+  if (!(task.header()->flags & DM_DATA_OUT_FLAG) || task.header()->flags & DM_BUFFER_FULL_FLAG)
+    throw CheckFailure("no answer of " + name + " to " + text);
+  return task.data();
 }
 
 std::vector<TableLine> status(const std::string &name) {

@@ -28,6 +28,8 @@ void create(const std::string &name, const std::vector<TableLine> &table);
 void suspend(const std::string &name);
 void resume(const std::string &name);
 int message(const std::string &name, const std::string &text, std::uint64_t sector = 0);
+// A message that is answered.
+std::string ask(const std::string &name, const std::string &text);
 std::vector<TableLine> status(const std::string &name);
 // The lines as given back by the kernel, of the active or of the loaded table.
 std::vector<TableLine> table(const std::string &name, bool loaded = false);

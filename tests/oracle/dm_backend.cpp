@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cinttypes>
 #include <cstdio>
 #include <cstring>
 #include <sstream>
@@ -220,11 +221,39 @@ class DiffsnapBackend : public Backend {
     return OriginCounters{number_field(index, copies_field), number_field(index, held_field)};
   }
 
+  TrackedSnapshot tracked(std::size_t index) override {
+    const auto words = origin_words(index);
+
+    if (words.empty())
+      throw CheckFailure(origin_names_[index] + " is no origin any more");
+    return TrackedSnapshot{words[generation_field], std::stoull(words[cuts_field])};
+  }
+
+  std::vector<SectorRange> changes(std::size_t index, const TrackedSnapshot &since) override {
+    const std::string question = "changes " + since.generation + " " + std::to_string(since.number) + " ";
+    std::vector<SectorRange> ranges;
+
+    for (std::string next = "0"; next != "-";) {
+      const auto words = words_of(dm::ask(origin_names_[index], question + next));
+
+      for (std::size_t i = 1; i < words.size(); i++) {
+        SectorRange range;
+
+        if (std::sscanf(words[i].c_str(), "%" SCNu64 "+%" SCNu64, &range.sector, &range.count) != 2)
+          throw CheckFailure("no range of changes: " + words[i]);
+        ranges.push_back(range);
+      }
+      next = words.at(0);
+    }
+    return ranges;
+  }
+
  private:
   static constexpr std::size_t copies_field = 2;
   static constexpr std::size_t held_field = 4;
-  static constexpr std::size_t cuts_field = 5;
-  static constexpr std::size_t origin_fields = 6;
+  static constexpr std::size_t generation_field = 5;
+  static constexpr std::size_t cuts_field = 6;
+  static constexpr std::size_t origin_fields = 8;
   static constexpr std::size_t closed_field = 5;
   static constexpr std::size_t members_field = 6;
 

@@ -54,6 +54,8 @@ How much:
 
 What to leave out:
   --no-image-writes --no-discards --no-zeroes --no-nowait
+  --changes             what differs between images is what the tracker tells,
+                        at least; no discards of images
 
 What may happen:
   --may-be-invalid        the snapshot may fail; then all its reads must
@@ -195,6 +197,7 @@ Options parse(int argc, char **argv) {
       {"no-discards", {false, [&](Value) { run.discards = false; }}},
       {"no-zeroes", {false, [&](Value) { run.zeroes = false; }}},
       {"no-nowait", {false, [&](Value) { run.nowait = false; }}},
+      {"changes", {false, [&](Value) { run.changes = true; }}},
       {"may-be-invalid", {false, [&](Value) { run.invalid = Invalid::may; }}},
       {"expect-invalid", {false, [&](Value) { run.invalid = Invalid::must; }}},
       {"expect-status", {true, [&](Value v) { run.status = v; }}},
@@ -301,6 +304,8 @@ void print_report(const Report &report, const RunOptions &options) {
       {"image_no_space", report.image_no_space},
       {"image_discards", report.image_discards},
       {"image_zeroes", report.image_zeroes},
+      {"different_sectors", report.different_sectors},
+      {"told_sectors", report.told_sectors},
       {"ambiguous_sectors", report.ambiguous_sectors},
       {"chain_checks", report.chain_checks},
       {"invalid_rounds", report.invalid_rounds},

@@ -2,6 +2,7 @@
 #include "runner.h"
 
 #include "chain.h"
+#include "changes.h"
 #include "history.h"
 #include "stamp.h"
 
@@ -270,6 +271,7 @@ class Runner {
   Backend &backend_;
   const RunOptions &options_;
   Report &report_;
+  ChangeCheck change_check_{backend_};
   Clock clock_;
   Random random_;
   SteadyClock::time_point begin_ = SteadyClock::now();
@@ -896,7 +898,8 @@ void Runner::write_image(Worker &worker) {
 
     const auto kind = worker.random() % 100;
 
-    if (kind < 8 && options_.discards && target.image_can_discard) {
+    // What was released may differ, and is no change.
+    if (kind < 8 && options_.discards && !options_.changes && target.image_can_discard) {
       image_discard(worker, range);
     } else if (kind < 14 && options_.zeroes) {
       const Ticket ticket = target.image.begin(range.sector, range.count, content_zero);
@@ -1186,6 +1189,8 @@ void Runner::round() {
     check_image_all(i);
   if (have_images && !failed_)
     check_chains();
+  for (std::size_t i = 0; i < targets_.size() && options_.changes && have_images && !failed_; i++)
+    change_check_.look(i);
 
   const SnapshotStatus status = backend_.status();
 
@@ -1270,6 +1275,8 @@ void Runner::fill(Report &report) const {
   report.image_no_space = image_no_space_.get();
   report.image_discards = image_discards_.get();
   report.image_zeroes = image_zeroes_.get();
+  report.different_sectors = change_check_.different_sectors();
+  report.told_sectors = change_check_.told_sectors();
   report.max_write_us = max_write_us_.get();
 
   std::lock_guard<std::mutex> guard(failure_mutex_);

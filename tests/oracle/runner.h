@@ -35,6 +35,7 @@ struct RunOptions {
   bool discards = true;
   bool zeroes = true;
   bool nowait = true;
+  bool changes = false;  // images that follow each other are compared by what the tracker says
   bool image_no_space = false;  // ENOSPC to an image's writer is no failure
   bool image_errors = false;    // a request to an image may fail with the snapshot valid
   bool verdict = false;         // after the last command: image exact, or all its reads fail
@@ -79,6 +80,8 @@ struct Report {
   std::uint64_t chain_checks = 0;
   std::uint64_t invalid_rounds = 0;
   std::uint64_t exact_rounds = 0;  // by RunOptions::verdict
+  std::uint64_t different_sectors = 0;  // between images, by RunOptions::changes
+  std::uint64_t told_sectors = 0;       // of what the tracker told
   std::uint64_t max_closed_ns = 0;
   std::uint64_t max_write_us = 0;
   std::string failure;  // empty: all was right

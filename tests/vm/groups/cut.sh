@@ -70,8 +70,8 @@ suspended_below() {
 	logged "origin (a|$(device_number a))( |,|\$)"
 	assert_eq new "$(store_state snap)"
 	assert_eq added "$(status_word a 1)"
-	assert_eq 0 "$(status_word a 6)" cuts
-	assert_eq 0 "$(status_word b 6)" cuts
+	assert_eq 0 "$(status_word a 7)" cuts
+	assert_eq 0 "$(status_word b 7)" cuts
 	timeout 20 dd if=/dev/zero of=/dev/mapper/b bs=64k count=4 oflag=direct
 	kill -0 "$writer"
 	dmsetup resume slice0
