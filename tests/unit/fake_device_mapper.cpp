@@ -182,7 +182,8 @@ dm::Table FakeDeviceMapper::status(const std::string &name) {
   for (dm::TableLine &line : lines) {
     if (line.target == dm::OriginTable::target) {
       line.params = found.origin_state + ' ' +
-                    (found.origin_state == "idle" ? std::string("-") : found.store.to_string()) + " 0 0 0 0";
+                    (found.origin_state == "idle" ? std::string("-") : found.store.to_string()) + " 0 0 0 " +
+                    found.newest.generation + ' ' + std::to_string(found.newest.number) + " 128";
     } else if (line.target == dm::StoreTable::target) {
       const bool cut = found.store_state == "active";
       line.params = found.store_state + " - 0/" + std::to_string(line.length) + " 0 0 " +
@@ -266,6 +267,23 @@ void FakeDeviceMapper::remove(const std::string &name, dm::UdevCookie &, dm::Rem
   devices_.erase(name);
 }
 
+int FakeDeviceMapper::deliver_to_origin(Device &origin, const std::vector<std::string_view> &words) {
+  if (words[0] == "changes") {
+    const auto since = parse_number<std::uint64_t>(words[2]);
+    if (words[1] != origin.newest.generation) {
+      return ESTALE;
+    }
+    return since && *since <= origin.newest.number ? 0 : EINVAL;
+  }
+  if (words[0] == "reset") {
+    if (origin.origin_state != "idle") {
+      return EBUSY;
+    }
+    origin.newest = {"0198c0de-0000-7000-8000-00000000ffff", 0};
+  }
+  return 0;
+}
+
 int FakeDeviceMapper::deliver(const std::string &name, const std::string &text) noexcept {
   const std::string what = "message " + name + ' ' + text;
   if (const int error = faults_.next()) {
@@ -275,6 +293,9 @@ int FakeDeviceMapper::deliver(const std::string &name, const std::string &text) 
   log_.push_back(what);
   Device &store = device(name);
   const auto words = split_words(text);
+  if (!store.live.empty() && store.live[0].target == dm::OriginTable::target) {
+    return deliver_to_origin(store, words);
+  }
   if (words[0] == "add") {
     const auto id = DeviceId::parse(words[1]);
     Device *origin = id ? find(*id) : nullptr;
@@ -292,6 +313,7 @@ int FakeDeviceMapper::deliver(const std::string &name, const std::string &text) 
     for (const DeviceId id : store.members) {
       if (Device *origin = find(id)) {
         origin->origin_state = "held";
+        ++origin->newest.number;
       }
     }
   } else if (words[0] == "drop") {
@@ -305,7 +327,13 @@ std::string FakeDeviceMapper::message(const std::string &name, const std::string
   if (const int error = deliver(name, text)) {
     throw Error("send", text, error);
   }
-  return {};
+  std::string answer;
+  Device &found = device(name);
+  if (starts_with(text, "changes ") && !found.answers.empty()) {
+    answer = found.answers.front();
+    found.answers.erase(found.answers.begin());
+  }
+  return answer;
 }
 
 std::unique_ptr<dm::PreparedMessage> FakeDeviceMapper::prepare_message(const std::string &name,

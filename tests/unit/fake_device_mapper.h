@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/change_id.h"
 #include "dm/device_mapper.h"
 
 namespace diffsnap::test {
@@ -56,6 +57,9 @@ class FakeDeviceMapper final : public dm::DeviceMapper {
     /** Of an origin: the store that it belongs to. */
     DeviceId store;
     std::string origin_state = "idle";
+    ChangeId newest{"0198c0de-0000-7000-8000-000000000000", 0};
+    /** What it answers to `changes`, one after the other, whatever is asked. */
+    std::vector<std::string> answers;
   };
 
   explicit FakeDeviceMapper(Log &log, FaultPlan &faults) : log_(log), faults_(faults) {}
@@ -105,6 +109,8 @@ class FakeDeviceMapper final : public dm::DeviceMapper {
   int deliver(const std::string &name, const std::string &text) noexcept;
 
  private:
+  /** What the tracker of an origin makes of a message. @return 0 or an errno value. */
+  static int deliver_to_origin(Device &origin, const std::vector<std::string_view> &words);
   /** Records a changing call, and throws if it is this one's turn to fail. */
   void act(const std::string &what);
   [[nodiscard]] bool used_by_another(const Device &device) const;

@@ -47,6 +47,16 @@ TEST_CASE_METHOD(Stack, "a dm device in use is stacked on live", "[stacking]") {
   CHECK(dm::OriginTable::parse(top.live[0]) == dm::OriginTable{8192, real.info.id});
 }
 
+TEST_CASE_METHOD(Stack, "the unit of change tracking goes into the table", "[stacking]") {
+  AttachOptions options;
+  options.tracking_block = GENERATE(Sectors{0}, Sectors{4}, Sectors{24});
+  CHECK_THROWS_AS(attach(env, lv, options), SyntaxError);
+  CHECK(dm.device("vg-root").live == lv_table);
+  options.tracking_block = 8;
+  attach(env, lv, options);
+  CHECK(dm::OriginTable::parse(dm.device("vg-root").live[0])->tracking_block == Sectors{8});
+}
+
 TEST_CASE_METHOD(Stack, "an attach that fails leaves nothing behind, at whichever step", "[stacking]") {
   dm.failed_resume_suspends = GENERATE(false, true);
   int failures = 0;

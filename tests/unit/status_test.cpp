@@ -40,13 +40,15 @@ TEST_CASE("malformed status lines are kept as they are", "[status]") {
 }
 
 TEST_CASE("an origin's status has its numbers", "[status]") {
-  const auto status = std::get<OriginStatus>(parse_origin_status("held 254:8 17 136 2 1"));
+  const auto status = std::get<OriginStatus>(
+      parse_origin_status("held 254:8 17 136 2 0198c0de-0000-7000-8000-00000000abcd 4 128"));
   CHECK(status.state == OriginState::held);
   CHECK(status.store == DeviceId{254, 8});
   CHECK(status.copies == 17);
   CHECK(status.preserved == 136);
   CHECK(status.held_writes == 2);
-  CHECK(status.cuts == 1);
+  CHECK(status.newest == ChangeId{"0198c0de-0000-7000-8000-00000000abcd", 4});
+  CHECK(status.tracking_block == 128);
 }
 
 TEST_CASE("a working store's status has its numbers and members", "[status]") {

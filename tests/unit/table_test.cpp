@@ -39,6 +39,9 @@ TEST_CASE("documented table lines are printed as they were parsed", "[table]") {
 TEST_CASE("tables are parsed as they were printed", "[table]") {
   const OriginTable origin{2048, {254, 3}};
   CHECK(OriginTable::parse(origin.line()) == origin);
+  const OriginTable fine{2048, {254, 3}, Sectors{8}};
+  CHECK(OriginTable::parse(fine.line()) == fine);
+  CHECK_FALSE(OriginTable::parse(fine.line()) == origin);
 
   StoreTable store;
   store.length = 4096;
@@ -61,6 +64,7 @@ TEST_CASE("an origin may say that it has no feature arguments", "[table]") {
   const auto table = OriginTable::parse({0, 8, "diffsnap-origin", "254:3 0"});
   REQUIRE(table);
   CHECK(table->real_device == DeviceId{254, 3});
+  CHECK_FALSE(table->tracking_block);
 }
 
 TEST_CASE("malformed lines are no tables", "[table]") {
@@ -71,6 +75,11 @@ TEST_CASE("malformed lines are no tables", "[table]") {
   CHECK_FALSE(OriginTable::parse({8, 8, "diffsnap-origin", "254:3"}));
   CHECK_FALSE(OriginTable::parse({0, 8, "diffsnap-origin", ""}));
   CHECK_FALSE(OriginTable::parse({0, 8, "diffsnap-origin", "/dev/vdb"}));
+  for (const char *params : {"254:3 1", "254:3 2 tracking_block", "254:3 2 tracking_block x",
+                             "254:3 2 color 8", "254:3 1 tracking_block 8"}) {
+    CAPTURE(params);
+    CHECK_FALSE(OriginTable::parse({0, 8, "diffsnap-origin", params}));
+  }
   for (const char *params : {"254:1", "254:1 8 1", "254:1 8 1 buffer", "254:1 8 2 buffer x",
                              "254:1 8 2 color 7", "254:1 8 4 buffer 1", "254:1 8 2 on_full wait:0",
                              "254:1 8 2 on_full later", "254:1 8 18446744073709551615 buffer 1"}) {

@@ -3,6 +3,7 @@
 #include "context.h"
 #include "core/naming.h"
 #include "core/stacking.h"
+#include "sys/size.h"
 
 namespace diffsnap::cli {
 
@@ -11,6 +12,9 @@ const std::vector<Option> attach_options = {
      "Device-mapper name of the origin, for a device that is not a device-mapper device itself; the kernel's "
      "name of "
      "the device if not given."},
+    {"tracking-block", '\0', "SIZE",
+     "Unit in which changes are tracked, a power of two, at least 4k and no smaller than the chunk of any "
+     "snapshot; 64k if not given."},
 };
 
 int run_attach(Context &context, const Invocation &invocation) {
@@ -18,6 +22,9 @@ int run_attach(Context &context, const Invocation &invocation) {
   if (invocation.has("name")) {
     options.name = invocation.value("name");
     check_name(options.name);
+  }
+  if (invocation.has("tracking-block")) {
+    options.tracking_block = sys::parse_size(invocation.value("tracking-block")) >> sector_shift;
   }
   options.dry_run = context.dry_run();
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <cerrno>
 #include <variant>
 
-#include "base/error.h"
 #include "command.h"
 #include "context.h"
 #include "core/inventory.h"
 #include "report_command.h"
+#include "select.h"
 
 namespace diffsnap::cli {
 namespace {
@@ -39,6 +38,15 @@ const std::vector<Field<OriginRow>> &fields() {
        [](const R &r) -> Cell { return r.real_device; }},
       {{"chunk", "Chunk", 6, ColumnType::size, "Unit of copy-on-write of the snapshot that holds it."},
        [](const R &r) -> Cell { return r.chunk ? Cell(std::uint64_t{*r.chunk} << sector_shift) : Cell(); }},
+      {{"tracking_block", "TrackBlock", 10, ColumnType::size, "Unit of change tracking."},
+       [](const R &r) -> Cell {
+         return status_of(r) ? Cell(std::uint64_t{status_of(r)->tracking_block} << sector_shift) : Cell();
+       }},
+      {{"generation", "Generation", 10, ColumnType::text,
+        "Life of its change tracker without a gap; a new one calls for a full backup."},
+       [](const R &r) -> Cell { return status_of(r) ? Cell(status_of(r)->newest.generation) : Cell(); }},
+      {{"change_number", "Change", 6, ColumnType::number, "Snapshots of it in this generation."},
+       [](const R &r) -> Cell { return status_of(r) ? Cell(status_of(r)->newest.number) : Cell(); }},
       {{"snapshot", "Snapshot", 8, ColumnType::text, "The snapshot that holds it."},
        [](const R &r) -> Cell { return r.origin.snapshot ? Cell(*r.origin.snapshot) : Cell(); }},
       {{"state", "State", 7, ColumnType::text, "idle, added, held or invalid."},
@@ -54,8 +62,6 @@ const std::vector<Field<OriginRow>> &fields() {
        }},
       {{"held_writes", "HeldWrites", 10, ColumnType::number, "Writes that had to wait for such a read."},
        [](const R &r) -> Cell { return status_of(r) ? Cell(status_of(r)->held_writes) : Cell(); }},
-      {{"cuts", "Cuts", 4, ColumnType::number, "Snapshots made of it."},
-       [](const R &r) -> Cell { return status_of(r) ? Cell(status_of(r)->cuts) : Cell(); }},
       {{"devno", "DevNo", 7, ColumnType::text, "Major and minor number."},
        [](const R &r) -> Cell { return r.origin.device.id.to_string(); }},
       {{"dm_uuid", "DMUUID", 8, ColumnType::text, "Device-mapper UUID."},
@@ -81,21 +87,16 @@ int run_origins(Context &context, const Invocation &invocation) {
   std::vector<OriginRow> rows;
 
   for (const std::string &words : invocation.arguments()) {
-    const OriginInfo *origin = inventory.find_origin(words);
-    if (!origin) {
-      origin = inventory.find_origin_on(sys::resolve_device(words));
-    }
-    if (!origin) {
-      throw Error("report on", words, ENODEV, "it is no origin");
-    }
-    rows.push_back(row_of(inventory, *origin));
+    rows.push_back(row_of(inventory, select_origin(inventory, words, "report on")));
   }
   if (invocation.arguments().empty()) {
     for (const OriginInfo &origin : inventory.origins) {
       rows.push_back(row_of(inventory, origin));
     }
   }
-  report(invocation, "origin", fields(), "name,device,size,real_device,chunk,snapshot,state", "name", rows);
+  report(invocation, "origin", fields(),
+         "name,device,size,real_device,chunk,tracking_block,generation,change_number,snapshot,state", "name",
+         rows);
   return exit_done;
 }
 

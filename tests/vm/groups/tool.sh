@@ -200,7 +200,7 @@ reports() {
 		"$(jq -r '.report[0].image[].path' /run/json | sort | xargs)"
 	for path in $(jq -r '.report[0].image[].path' /run/json); do [[ -b $path ]]; done
 	diffsnap origins | tee /run/origins
-	assert_match 'raw +/dev/mapper/raw +64\.00m +'"$more"' +4\.00k +second +held' "$(</run/origins)"
+	assert_match 'raw +/dev/mapper/raw +64\.00m +'"$more"' +4\.00k +64\.00k +[0-9a-f-]{36} +1 +second +held' "$(</run/origins)"
 	diffsnap origins --reportformat json -o name,real_device,stacking,snapshot >/run/json
 	assert_eq 'vg-data live daily' \
 		"$(jq -r '.report[0].origin[] | select(.name == "vg-data") | .name, .stacking, .snapshot' /run/json | xargs)"

@@ -21,6 +21,8 @@ constexpr std::array<std::string_view, 12> stateless_targets{
     "linear", "striped", "crypt", "thin", "snapshot-origin", "unstriped", "error",
     "zero",   "flakey",  "delay", "dust", "switch"};
 
+constexpr Sectors min_tracking_block = 8;
+
 [[noreturn]] void refuse(const std::string &verb, DeviceId device, int error, std::string reason,
                          std::string hint = {}) {
   throw Error(verb, sys::device_node(device), error, std::move(reason), std::move(hint));
@@ -29,6 +31,14 @@ constexpr std::array<std::string_view, 12> stateless_targets{
 bool is_stateless(const dm::TableLine &line) {
   return std::find(stateless_targets.begin(), stateless_targets.end(), line.target) !=
          stateless_targets.end();
+}
+
+void check_tracking_block(const AttachOptions &options) {
+  const Sectors block = options.tracking_block.value_or(min_tracking_block);
+  if (block < min_tracking_block || (block & (block - 1)) != 0) {
+    throw SyntaxError("use tracking block", std::to_string(block << sector_shift), EINVAL,
+                      "it is a power of two, at least 4096 bytes");
+  }
 }
 
 /** Refuses what cannot be an origin, stacked live or not. */
@@ -93,12 +103,12 @@ void remove_stale(const Environment &env, const std::string &name) {
   cookie->wait();
 }
 
-AttachResult attach_live(const Environment &env, const dm::DeviceInfo &device, bool dry_run) {
+AttachResult attach_live(const Environment &env, const dm::DeviceInfo &device, const AttachOptions &options) {
   const dm::Table before = env.dm.table(device.name);
   check_live(device, before);
   const std::string real = real_name(device.name);
   const AttachResult result{device.name, device.id, true};
-  if (dry_run) {
+  if (options.dry_run) {
     return result;
   }
   remove_stale(env, real);
@@ -112,7 +122,7 @@ AttachResult attach_live(const Environment &env, const dm::DeviceInfo &device, b
             });
   // Before the swap: making one takes memory and a semaphore.
   const auto cookie = env.dm.make_cookie();
-  const dm::Table table{dm::OriginTable{dm::table_length(before), real_id}.line()};
+  const dm::Table table{dm::OriginTable{dm::table_length(before), real_id, options.tracking_block}.line()};
   steps.run([&] { env.dm.load(device.name, table, device.read_only); }, [&] { env.dm.clear(device.name); });
   if (!(env.dm.table(device.name) == before)) {
     refuse("attach", device.id, EAGAIN, "its table was changed by somebody else meanwhile");
@@ -153,7 +163,7 @@ AttachResult attach_plain(const Environment &env, const sys::BlockDeviceFacts &f
   dm::CreateRequest request;
   request.name = name;
   request.uuid = DeviceUuid{DeviceKind::origin, new_id(), 0}.to_string();
-  request.table = {dm::OriginTable{facts.size, facts.id}.line()};
+  request.table = {dm::OriginTable{facts.size, facts.id, options.tracking_block}.line()};
   request.read_only = facts.read_only;
   const auto cookie = env.dm.make_cookie();
   result.origin = env.dm.create(request, *cookie);
@@ -186,13 +196,14 @@ void detach_plain(const Environment &env, const OriginInfo &origin) {
 }  // namespace
 
 AttachResult attach(const Environment &env, DeviceId device, const AttachOptions &options) {
+  check_tracking_block(options);
   const sys::BlockDeviceFacts facts = env.devices.facts(device);
   check_device(facts, read_inventory(env.dm));
   if (const auto info = env.dm.info(device)) {
     if (!options.name.empty() && options.name != info->name) {
       refuse("attach", device, EINVAL, "a device-mapper device keeps its name, \"" + info->name + '"');
     }
-    return attach_live(env, *info, options.dry_run);
+    return attach_live(env, *info, options);
   }
   return attach_plain(env, facts, options);
 }

@@ -3,6 +3,7 @@
 #ifndef DIFFSNAP_CORE_STACKING_H
 #define DIFFSNAP_CORE_STACKING_H
 
+#include <optional>
 #include <string>
 
 #include "base/device_id.h"
@@ -14,6 +15,8 @@ namespace diffsnap {
 struct AttachOptions {
   /** dm name for a device that is not stacked live; empty: the kernel's name of the device. */
   std::string name;
+  /** Unit of change tracking; nothing: the kernel's default. */
+  std::optional<Sectors> tracking_block;
   /** Check everything, change nothing. */
   bool dry_run = false;
 };

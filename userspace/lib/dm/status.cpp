@@ -150,16 +150,19 @@ std::optional<FailureReason> FailureReason::parse(std::string_view text) {
   return reason;
 }
 
-// <state> <store device> <#copies> <preserved sectors> <#held writes> <#cuts>
+// <state> <store device> <#copies> <preserved sectors> <#held writes> <generation> <change number>
+// <tracking block>
 AnyOriginStatus parse_origin_status(std::string_view params) {
   const UnknownStatus unknown{std::string(params)};
   const auto words = split_words(params);
   OriginStatus status;
-  if (words.size() != 6 || !find_state(origin_states, words[0], status.state) ||
+  if (words.size() != 8 || !find_state(origin_states, words[0], status.state) ||
       !take(words[2], status.copies) || !take(words[3], status.preserved) ||
-      !take(words[4], status.held_writes) || !take(words[5], status.cuts)) {
+      !take(words[4], status.held_writes) || !is_generation(words[5]) ||
+      !take(words[6], status.newest.number) || !take(words[7], status.tracking_block)) {
     return unknown;
   }
+  status.newest.generation = words[5];
   if (words[1] != "-") {
     status.store = DeviceId::parse(words[1]);
     if (!status.store) {

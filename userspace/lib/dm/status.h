@@ -17,6 +17,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/change_id.h"
 #include "base/device_id.h"
 #include "dm/table.h"
 
@@ -37,8 +38,9 @@ struct OriginStatus {
   std::uint64_t copies = 0;
   Sectors preserved = 0;
   std::uint64_t held_writes = 0;
-  /** Snapshots made of this origin. */
-  std::uint64_t cuts = 0;
+  /** Of its tracker: the generation, and the number of the newest snapshot, 0 before the first. */
+  ChangeId newest;
+  Sectors tracking_block = 0;
 };
 using AnyOriginStatus = std::variant<OriginStatus, UnknownStatus>;
 

@@ -30,6 +30,15 @@ std::string print_on_full(const OnFull &on_full) {
 }
 
 /** Takes one feature argument and its value into the table; false if it is none or is not well-formed. */
+bool parse_feature(std::string_view name, std::string_view value, OriginTable &table) {
+  if (name != "tracking_block") {
+    return false;
+  }
+  table.tracking_block = parse_number<Sectors>(value);
+  return table.tracking_block.has_value();
+}
+
+/** The same. */
 bool parse_feature(std::string_view name, std::string_view value, StoreTable &table) {
   if (name == "on_full") {
     table.on_full = parse_on_full(value);
@@ -49,6 +58,36 @@ bool parse_feature(std::string_view name, std::string_view value, StoreTable &ta
     return false;
   }
   return true;
+}
+
+/** Takes `[<#feature args> [<feature arg>]...]`, which begins at a word, into the table. */
+template <typename Table>
+bool parse_features(const std::vector<std::string_view> &words, std::size_t first, Table &table) {
+  if (words.size() == first) {
+    return true;
+  }
+  const auto count = parse_number<std::size_t>(words[first]);
+  if (!count || *count != words.size() - first - 1 || *count % 2 != 0) {
+    return false;
+  }
+  for (std::size_t i = first + 1; i < words.size(); i += 2) {
+    if (!parse_feature(words[i], words[i + 1], table)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/** The reverse, with a space before it; empty for none. */
+std::string print_features(const std::vector<std::string> &features) {
+  std::string text;
+  if (!features.empty()) {
+    text += ' ' + std::to_string(features.size());
+    for (const std::string &word : features) {
+      text += ' ' + word;
+    }
+  }
+  return text;
 }
 
 }  // namespace
@@ -93,21 +132,27 @@ void wipe(Table &table) noexcept {
 }
 
 TableLine OriginTable::line() const {
-  return {0, length, std::string(target), real_device.to_string()};
+  std::vector<std::string> features;
+  if (tracking_block) {
+    features = {"tracking_block", std::to_string(*tracking_block)};
+  }
+  return {0, length, std::string(target), real_device.to_string() + print_features(features)};
 }
 
 std::optional<OriginTable> OriginTable::parse(const TableLine &line) {
   const auto words = split_words(line.params);
-  // "0" stands for no feature arguments, of which there are none yet.
-  const bool plain = words.size() == 1 || (words.size() == 2 && words[1] == "0");
-  if (line.target != target || line.start != 0 || !plain) {
+  if (line.target != target || line.start != 0 || words.empty()) {
     return std::nullopt;
   }
   const auto device = DeviceId::parse(words[0]);
   if (!device) {
     return std::nullopt;
   }
-  return OriginTable{line.length, *device};
+  OriginTable table{line.length, *device};
+  if (!parse_features(words, 1, table)) {
+    return std::nullopt;
+  }
+  return table;
 }
 
 TableLine StoreTable::line() const {
@@ -128,13 +173,7 @@ TableLine StoreTable::line() const {
   if (on_full) {
     add("on_full", print_on_full(*on_full));
   }
-  std::string params = device.to_string() + ' ' + std::to_string(chunk);
-  if (!features.empty()) {
-    params += ' ' + std::to_string(features.size());
-    for (const std::string &word : features) {
-      params += ' ' + word;
-    }
-  }
+  const std::string params = device.to_string() + ' ' + std::to_string(chunk) + print_features(features);
   return {0, length, std::string(target), params};
 }
 
@@ -152,17 +191,8 @@ std::optional<StoreTable> StoreTable::parse(const TableLine &line) {
   table.length = line.length;
   table.device = *device;
   table.chunk = *chunk;
-  if (words.size() == 2) {
-    return table;
-  }
-  const auto count = parse_number<std::size_t>(words[2]);
-  if (!count || *count != words.size() - 3 || *count % 2 != 0) {
+  if (!parse_features(words, 2, table)) {
     return std::nullopt;
-  }
-  for (std::size_t i = 3; i < words.size(); i += 2) {
-    if (!parse_feature(words[i], words[i + 1], table)) {
-      return std::nullopt;
-    }
   }
   return table;
 }

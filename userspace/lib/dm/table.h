@@ -54,11 +54,13 @@ class WipeOnExit {
   Table &table_;
 };
 
-/** `diffsnap-origin <real device>` */
+/** `diffsnap-origin <real device> [<#feature args> [<feature arg>]...]` */
 struct OriginTable {
   static constexpr std::string_view target = "diffsnap-origin";
   Sectors length = 0;
   DeviceId real_device;
+  /** Unit of change tracking. Absent: the kernel's default, and nothing in the line. */
+  std::optional<Sectors> tracking_block = std::nullopt;
 
   [[nodiscard]] TableLine line() const;
   /** Nothing if the line is of another target or malformed. The same for all types below. */
