@@ -21,18 +21,19 @@ one_snapshot() {
 }
 
 example() {
-	local size
+	local size generation
 	size=$(size_of "${disks[0]}")
 	add_origin data "${disks[0]}"
+	generation=$(status_word data 6)
 	fill /dev/mapper/data A 0 1024
-	assert_eq "0 $size diffsnap-origin idle - 0 0 0 0" "$(dmsetup status data)"
+	assert_eq "0 $size diffsnap-origin idle - 0 0 0 $generation 0 128" "$(dmsetup status data)"
 	add_store snap "$store_disk" 8 '' '2 low_water 1024'
 	assert_match "^0 $(size_of "$store_disk") diffsnap-store new - 0/[0-9]+ 0 1024 0 0\$" \
 		"$(dmsetup status snap | sed 's/ *$//')"
 	dmsetup message snap 0 add /dev/mapper/data
-	assert_eq "0 $size diffsnap-origin added $(device_number snap) 0 0 0 0" "$(dmsetup status data)"
+	assert_eq "0 $size diffsnap-origin added $(device_number snap) 0 0 0 $generation 0 128" "$(dmsetup status data)"
 	dmsetup message snap 0 cut
-	assert_eq "0 $size diffsnap-origin held $(device_number snap) 0 0 0 1" "$(dmsetup status data)"
+	assert_eq "0 $size diffsnap-origin held $(device_number snap) 0 0 0 $generation 1 128" "$(dmsetup status data)"
 	assert_eq active "$(store_state snap)"
 	at_least 1 "$(status_word snap 6)" "time that the gates were closed"
 	assert_eq "1 $(device_number data) 0 0 0" "$(dmsetup status snap | cut -d ' ' -f 10-)"
@@ -213,7 +214,7 @@ cut_needs_its_members() {
 	remove_device second
 	expect_fail 1 'No such device' dmsetup message snap 0 cut
 	assert_match '^invalid origin-gone:19:' "$(dmsetup status snap | cut -d ' ' -f 4-)"
-	assert_eq 1 "$(status_word data 6)" "cuts"
+	assert_eq 1 "$(status_word data 7)" "snapshots of it"
 	fill /dev/mapper/data A 0 64
 }
 
