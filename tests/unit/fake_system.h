@@ -23,6 +23,7 @@ class FakeBlockDevices final : public sys::BlockDevices {
   std::map<DeviceId, std::string> signatures;
   std::set<DeviceId> exclusive;
   std::map<std::string, DeviceId> file_devices;
+  std::map<std::string, std::vector<sys::ByteRange>> extents;
   std::vector<sys::ByteRange> discarded;
 
   sys::BlockDeviceFacts &add(DeviceId id, const std::string &name, Sectors size) {
@@ -52,6 +53,7 @@ class FakeBlockDevices final : public sys::BlockDevices {
     const auto found = file_devices.find(path);
     return found == file_devices.end() ? std::nullopt : std::optional(found->second);
   }
+  std::vector<sys::ByteRange> file_extents(const std::string &path) override { return extents[path]; }
   void discard(const std::string &, const std::vector<sys::ByteRange> &ranges) override {
     discarded.insert(discarded.end(), ranges.begin(), ranges.end());
   }

@@ -104,6 +104,9 @@ int run_images(Context &context, const Invocation &invocation);
 int run_origins(Context &context, const Invocation &invocation);
 int run_wait(Context &context, const Invocation &invocation);
 int run_release(Context &context, const Invocation &invocation);
+int run_changes(Context &context, const Invocation &invocation);
+int run_mark(Context &context, const Invocation &invocation);
+int run_reset(Context &context, const Invocation &invocation);
 int run_version(Context &context, const Invocation &invocation);
 int run_help(Context &context, const Invocation &invocation);
 
@@ -111,6 +114,8 @@ extern const std::vector<Option> create_options;
 extern const std::vector<Option> attach_options;
 extern const std::vector<Option> extend_options;
 extern const std::vector<Option> wait_options;
+extern const std::vector<Option> changes_options;
+extern const std::vector<Option> mark_options;
 
 }  // namespace diffsnap::cli
 

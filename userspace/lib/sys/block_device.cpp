@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "sys/blkid.h"
+#include "sys/fiemap.h"
 #include "sys/mounts.h"
 
 namespace diffsnap::sys {
@@ -175,6 +176,8 @@ class SystemBlockDevices final : public BlockDevices {
     }
     return id;
   }
+
+  std::vector<ByteRange> file_extents(const std::string &path) override { return sys::file_extents(path); }
 
   void discard(const std::string &path, const std::vector<ByteRange> &ranges) override {
     const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));

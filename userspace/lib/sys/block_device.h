@@ -60,6 +60,9 @@ class BlockDevices {
   virtual void wipe_signatures(DeviceId id, const ByteRange &range) = 0;
   /** The block device that a file lies on; nothing for tmpfs, network, btrfs. */
   [[nodiscard]] virtual std::optional<DeviceId> device_of_file(const std::string &path) = 0;
+  /** Where on its device a file's contents lie; see sys/fiemap.h. Throws Error, EOPNOTSUPP if that cannot be
+   * told of all of them. */
+  [[nodiscard]] virtual std::vector<ByteRange> file_extents(const std::string &path) = 0;
   /** Tells a device that ranges are not needed (BLKDISCARD). @param path a device node. */
   virtual void discard(const std::string &path, const std::vector<ByteRange> &ranges) = 0;
   /** Writes out what is dirty of this device (fsync of its node). */

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <cerrno>
+
+#include "base/error.h"
+#include "command.h"
+#include "context.h"
+#include "core/store_plan.h"
+#include "core/tracker.h"
+#include "select.h"
+#include "sys/size.h"
+
+namespace diffsnap::cli {
+
+const std::vector<Option> mark_options = {
+    {"range", '\0', "OFFSET+LENGTH", "A range of the origin, in bytes where no unit is given.", true},
+    {"file", '\0', "PATH",
+     "The blocks that a file's contents lie in. Its file system, ext2, ext3, ext4 or XFS, must lie directly "
+     "on "
+     "the origin.",
+     true},
+};
+
+int run_mark(Context &context, const Invocation &invocation) {
+  const std::string &words = invocation.arguments().front();
+  std::vector<sys::ByteRange> ranges;
+  for (const std::string &text : invocation.values("range")) {
+    ranges.push_back(parse_byte_range(text, [](std::string_view size) { return sys::parse_size(size, 1); }));
+  }
+  if (ranges.empty() && !invocation.has("file")) {
+    throw SyntaxError("read", "the command line", EINVAL, "nothing is given to mark",
+                      "Use --range OFFSET+LENGTH or --file PATH; see diffsnap-mark(8).");
+  }
+
+  const Environment env = context.environment();
+  const Inventory inventory = read_inventory(env.dm);
+  const OriginInfo &origin = select_origin(inventory, words, "mark");
+  for (const std::string &path : invocation.values("file")) {
+    const std::vector<sys::ByteRange> extents = ranges_of_file(env, origin, path);
+    ranges.insert(ranges.end(), extents.begin(), extents.end());
+  }
+  if (context.dry_run()) {
+    return exit_done;
+  }
+  mark_ranges(env.dm, origin, ranges);
+  context.done("Blocks of origin \"" + origin.name() + "\" marked.");
+  return exit_done;
+}
+
+}  // namespace diffsnap::cli

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "command.h"
+#include "context.h"
+#include "core/tracker.h"
+#include "select.h"
+
+namespace diffsnap::cli {
+
+int run_reset(Context &context, const Invocation &invocation) {
+  const Environment env = context.environment();
+  const Inventory inventory = read_inventory(env.dm);
+
+  for (const std::string &words : invocation.arguments()) {
+    const OriginInfo &origin = select_origin(inventory, words, "reset");
+    if (context.dry_run()) {
+      continue;
+    }
+    reset_tracker(env.dm, origin);
+    context.done("New generation of origin \"" + origin.name() + "\" begun.");
+  }
+  return exit_done;
+}
+
+}  // namespace diffsnap::cli
