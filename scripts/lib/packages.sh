@@ -6,7 +6,8 @@
 
 packages_build=(
 	build-essential cmake pkg-config
-	libdevmapper-dev libblkid-dev libudev-dev libmount-dev libboost-program-options-dev catch2
+	libdevmapper-dev libblkid-dev libudev-dev libmount-dev libboost-program-options-dev
+	libgcrypt20-dev catch2
 )
 packages_kernel=(kmod xz-utils zstd)
 packages_module=("${packages_kernel[@]}" gcc-12 make libelf1)
