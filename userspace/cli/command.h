@@ -107,6 +107,7 @@ int run_release(Context &context, const Invocation &invocation);
 int run_changes(Context &context, const Invocation &invocation);
 int run_mark(Context &context, const Invocation &invocation);
 int run_reset(Context &context, const Invocation &invocation);
+int run_send(Context &context, const Invocation &invocation);
 int run_receive(Context &context, const Invocation &invocation);
 int run_version(Context &context, const Invocation &invocation);
 int run_help(Context &context, const Invocation &invocation);
@@ -117,6 +118,7 @@ extern const std::vector<Option> extend_options;
 extern const std::vector<Option> wait_options;
 extern const std::vector<Option> changes_options;
 extern const std::vector<Option> mark_options;
+extern const std::vector<Option> send_options;
 extern const std::vector<Option> receive_options;
 
 }  // namespace diffsnap::cli

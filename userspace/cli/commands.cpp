@@ -67,6 +67,8 @@ const std::vector<Command> &commands() {
       {"changes", "SNAPSHOT/ORIGIN", "list the ranges that differ from an earlier snapshot", &changes_options,
        Completes::image, run_changes},
       {"mark", "ORIGIN", "mark blocks of an origin as changed", &mark_options, Completes::device, run_mark},
+      {"send", "SNAPSHOT/ORIGIN", "write an image, or what changed of it, to stdout as a backup stream",
+       &send_options, Completes::image, run_send},
       {"receive", "TARGET", "apply a backup stream from stdin to a file or device", &receive_options,
        Completes::nothing, run_receive},
       {"reset", "ORIGIN...", "begin a new generation of change tracking", &no_options, Completes::device,

@@ -72,6 +72,12 @@ void Context::done(const std::string &line) {
   }
 }
 
+void Context::done_aside(const std::string &line) {
+  if (!quiet_) {
+    err_ << "  " << line << '\n';
+  }
+}
+
 void Context::explain(const std::string &line) {
   if (verbose_) {
     err_ << "  " << line << '\n';

@@ -56,6 +56,8 @@ class Context {
   [[nodiscard]] std::ostream &err() noexcept { return err_; }
   /** The one line that tells of success, indented as LVM does it; not with -q. */
   void done(const std::string &line);
+  /** The same on stderr, for commands whose stdout is taken by data. */
+  void done_aside(const std::string &line);
   /** For -v, on stderr. */
   void explain(const std::string &line);
   /** On stderr, always. */
