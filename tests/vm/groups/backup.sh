@@ -1,0 +1,374 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# group: backup
+# about: changes, streams of them, and what is made of the streams
+# kernels: 6.1
+# disks: 64M 96M 64M 32M
+# memory: 1G
+# timeout: 1200
+set -euo pipefail
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../snapshots.sh"
+. "$(dirname "$0")/../commands.sh"
+
+disk=${disks[0]} store=${disks[1]} other=${disks[2]} small=${disks[3]}
+data=/dev/mapper/data
+
+# The name of the snapshot that holds an origin: GENERATION:N
+newest() { echo "$(field origins generation "$1"):$(field origins change_number "$1")"; }
+
+# write_at OFFSET LENGTH: random data to the origin, in KiB
+write_at() {
+	dd if=/dev/urandom of=$data bs=4k seek="$(($1 * 1024))" count="$(($2 / 4))" oflag=seek_bytes,direct status=none
+}
+
+# state_of FILE: of a target
+state_of() { jq -r '[.state, .from, .to, .at] | map(select(.)) | join(" ")' "$1.diffsnap"; }
+
+# sent SNAPSHOT FILE [ARGUMENT]...
+sent() {
+	local image=$1 file=$2
+	shift 2
+	diffsnap send "$image" "$@" >"$file"
+}
+
+# own_directory FUNCTION: run where no other case has left a target
+own_directory() {
+	rm -rf /run/work
+	mkdir /run/work
+	cd /run/work
+	"$1"
+}
+
+# ---- changes
+
+exact_ranges() {
+	local first
+	attached "$disk" -n data
+	snapshot one -s "$store" data
+	first=$(newest data)
+	assert_match '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:1$' "$first"
+	assert_eq "0 $((64 << 20))" "$(diffsnap changes one/data)" "the whole image"
+	assert_eq '' "$(diffsnap changes one/data --since "$first")" "of itself"
+	write_at 0 64
+	diffsnap remove -q one
+	write_at 1024 4
+	write_at 2048 128
+	write_at $((65536 - 64)) 64
+	snapshot two -s "$store" data
+	assert_eq "${first%:*}:2" "$(newest data)"
+	# while the snapshot holds the origin its ranges do not change
+	write_at 4096 64
+	cat >expected <<-END
+		0 65536
+		1048576 65536
+		2097152 131072
+		67043328 65536
+	END
+	diffsnap changes two/data --since "$first" | diff expected -
+	diffsnap changes two/data --since 1 | diff expected -
+	diffsnap changes two/data --since 1 --format json | jq -r '.[] | "\(.offset) \(.length)"' | diff expected -
+	assert_eq 'true' "$(diffsnap changes two/data --since 1 --format json | jq -r '.[].exists' | sort -u)"
+	diffsnap changes two/data --since 1 --format rbd | awk 'NR > 1 && $3 == "data" { print $1, $2 }' | diff expected -
+	refused 5 'older than 3' diffsnap changes two/data --since 3
+	refused 5 'full backup is due' diffsnap changes two/data --since 00000000-0000-4000-8000-000000000000:1
+	refused 5 'no such image' diffsnap changes one/data
+	refused 3 'GENERATION:N' diffsnap changes two/data --since yesterday
+}
+
+# More ranges than an answer of the kernel holds, with blocks of 4 KiB.
+many_ranges() {
+	local block
+	attached "$disk" -n data --tracking-block 4k
+	assert_eq 4096 "$(field origins tracking_block data)"
+	assert_match '^0 [0-9]+ diffsnap-origin [0-9:]+ 2 tracking_block 8$' "$(dmsetup table data)"
+	snapshot one -s "$store" data
+	diffsnap remove -q one
+	fio --name=every-other --filename=$data --rw=write:4k --bs=4k --size=64M --io_size=32M --direct=1 --ioengine=libaio \
+		--iodepth=32 >/dev/null
+	snapshot two -s "$store" data
+	diffsnap changes two/data --since 1 >ranges
+	assert_eq 8192 "$(wc -l <ranges)" ranges
+	for block in 0 1 4095 8191; do
+		assert_eq "$((block * 8192)) 4096" "$(sed -n "$((block + 1))p" ranges)"
+	done
+}
+
+marking() {
+	local place
+	attached "$disk" -n data
+	mkfs.ext4 -q -O inline_data $data
+	mounted $data /run/data
+	random_file /run/data/file 200000
+	echo small >/run/data/inline
+	head -c 100000 /dev/zero >/run/data/sparse
+	truncate -s 10M /run/data/hole
+	sync -f /run/data
+	snapshot one -s "$store" data
+	diffsnap remove -q one
+	place=$(filefrag -b1 -v /run/data/file | awk '$1 == "0:" { sub(/\.\..*/, "", $4); print $4 }')
+	refused 5 'inline' diffsnap mark data --file /run/data/inline
+	refused 5 'does not lie directly on' diffsnap mark data --file /etc/passwd
+	refused 5 'beyond its end' diffsnap mark data --range 63m+2m
+	refused 3 'nothing is given' diffsnap mark data
+	refused 5 'no origin' diffsnap mark "$other" --range 0+4k
+	diffsnap mark data --range 60m+4k --range 61m+512b --file /run/data/file --file /run/data/hole
+	# not written yet, and marked where it will be
+	random_file /run/data/fresh 70000
+	diffsnap mark /run/data --file /run/data/fresh
+	snapshot two -s "$store" data
+	diffsnap changes two/data --since 1 | tee ranges
+	covered() { awk -v at="$1" '$1 <= at && at < $1 + $2 { found = 1 } END { exit !found }' ranges; }
+	covered $((60 << 20)) || fail "the range is not marked"
+	covered $((61 << 20)) || fail "the other range is not marked"
+	covered "$place" || fail "the file's blocks, at $place, are not marked"
+	covered $((place + 199999)) || fail "the file's last block is not marked"
+}
+
+new_generation() {
+	local before after
+	attached "$disk" -n data
+	snapshot one -s "$store" data
+	before=$(newest data)
+	refused 5 '"one" holds' diffsnap reset data
+	diffsnap remove -q one
+	diffsnap reset data
+	after=$(field origins generation data)
+	[[ $after != "${before%:*}" ]] || fail "the same generation: $after"
+	assert_eq 0 "$(field origins change_number data)"
+	snapshot two -s "$store" data
+	refused 5 'full backup is due' diffsnap changes two/data --since "$before"
+	expect_fail 5 'full backup is due' diffsnap send two/data --since "$before"
+	diffsnap remove -q two
+	# taken off and put on again, nobody knows what was written between
+	before=$(newest data)
+	diffsnap detach -q data
+	diffsnap attach -q "$disk" -n data
+	snapshot three -s "$store" data
+	refused 5 'full backup is due' diffsnap changes three/data --since "$before"
+}
+
+# ---- streams
+
+# A full stream and incremental ones under load: after each the file is the image.
+chain() {
+	local number since=() id previous='' bytes
+	attached "$disk" -n data
+	ext4_on $data /run/data
+	random_file /run/data/old 20000000
+	start_load /run/data
+	for number in 1 2 3 4 5 6; do
+		sleep 1
+		snapshot "s$number" -s "$store" data
+		id=$(newest data)
+		assert_eq "$number" "${id##*:}" number
+		[[ ! $previous ]] || since=(--since "$previous")
+		sent "s$number/data" stream ${since[@]+"${since[@]}"} -j "$number" --manifest manifest 2>said
+		assert_match "SHA-256 $(sha256sum <stream | cut -d ' ' -f 1)" "$(<said)"
+		assert_eq "$(sha256sum <stream | cut -d ' ' -f 1)" "$(jq -r .sha256 manifest)"
+		assert_eq "$id" "$(jq -r '"\(.generation):\(.number)"' manifest)"
+		bytes=$(jq .data_bytes manifest)
+		if [[ $previous ]]; then
+			assert_eq $((number - 1)) "$(jq .since manifest)"
+			[[ $bytes -lt $((20 << 20)) ]] || fail "an incremental stream of $bytes bytes"
+		else
+			at_least 20000000 "$bytes" "bytes of the full stream"
+			[[ $bytes -lt $((60 << 20)) ]] || fail "zeroes were sent as data"
+		fi
+		diffsnap receive backup <"stream"
+		assert_eq "at $id" "$(state_of backup)"
+		same_as_file "/dev/diffsnap/s$number/data" backup
+		# neither once more nor out of turn
+		expect_fail 5 'the stream starts from|not empty' diffsnap receive backup <stream
+		diffsnap remove -q "s$number"
+		previous=$id
+	done
+	stop_load
+	# the copy is a file system
+	e2fsck -fp backup || [[ $? -eq 1 ]]
+}
+
+releasing() {
+	local used
+	attached "$disk" -n data
+	write_at 0 $((32 << 10))
+	snapshot one -s "$store" data
+	copy_of /dev/diffsnap/one/data copy
+	write_at 0 $((16 << 10))
+	used=$(field list used one)
+	at_least $((16 << 20)) "$used" "used before"
+	sent one/data stream --release
+	assert_eq $((64 << 20)) "$(field images released one)" released
+	[[ $(field list used one) -le $((used - (15 << 20))) ]] || fail "used: $(field list used one) after, $used before"
+	diffsnap receive backup <stream
+	cmp copy backup
+	refused 5 'released' diffsnap send one/data
+	sent one/data stream -f
+}
+
+# What is written to an image is sent, and sent again as it is in the origin.
+written_image() {
+	local first
+	attached "$disk" -n data
+	write_at 0 1024
+	snapshot one -s "$store" data
+	first=$(newest data)
+	dd if=/dev/urandom of=/dev/diffsnap/one/data bs=4k count=1 seek=10 oflag=direct status=none
+	sent one/data stream
+	diffsnap receive backup <stream
+	same_as_file /dev/diffsnap/one/data backup
+	# also what is written after it was sent
+	dd if=/dev/urandom of=/dev/diffsnap/one/data bs=4k count=1 seek=1000 oflag=direct status=none
+	diffsnap remove -q one
+	snapshot two -s "$store" data
+	dd if=/dev/urandom of=/dev/diffsnap/two/data bs=4k count=1 seek=2000 oflag=direct status=none
+	sent two/data stream --since "$first"
+	diffsnap receive backup <stream
+	same_as_file /dev/diffsnap/two/data backup
+	# while it is sent nobody may write to it
+	{
+		diffsnap send two/data 2>said || echo $? >status
+	} | {
+		head -c 20
+		dd if=/dev/urandom of=/dev/diffsnap/two/data bs=4k count=1 seek=3000 oflag=direct status=none
+		cat
+	} >stream
+	assert_eq 5 "$(<status)"
+	assert_match 'written to meanwhile' "$(<said)"
+	expect_fail 5 'truncated' diffsnap receive -f backup <stream
+}
+
+broken_off() {
+	local first
+	attached "$disk" -n data
+	write_at 0 $((16 << 10))
+	snapshot one -s "$store" data
+	first=$(newest data)
+	sent one/data full
+	diffsnap receive backup <full
+	diffsnap remove -q one
+	write_at $((8 << 10)) $((16 << 10))
+	snapshot two -s "$store" data
+	# the reader goes: a message and a status, and no end
+	{
+		status=0
+		diffsnap send two/data --since "$first" 2>said || status=$?
+		echo $status >status
+	} | head -c 3000000 >part
+	assert_eq 5 "$(<status)"
+	assert_match 'Broken pipe' "$(<said)"
+	expect_fail 5 'truncated' diffsnap receive backup <part
+	assert_eq "changing $first $(newest data) $first" "$(state_of backup)"
+	expect_fail 5 'not empty' diffsnap receive backup <full
+	sent two/data stream --since "$first"
+	diffsnap receive backup <stream
+	same_as_file /dev/diffsnap/two/data backup
+	assert_eq "at $(newest data)" "$(state_of backup)"
+}
+
+# The snapshot is given up while it is sent.
+overflow_on_the_way() {
+	attached "$disk" -n data
+	write_at 0 $((48 << 10))
+	snapshot one -s "$store:1m+8m" data
+	{
+		diffsnap send one/data -j 1 2>said || echo $? >status
+	} | {
+		head -c 2000000
+		dd if=/dev/zero of=$data bs=1M count=40 oflag=direct status=none
+		cat
+	} >stream
+	assert_eq overflow "$(field list state one)"
+	assert_eq 5 "$(<status)"
+	assert_match 'given up' "$(<said)"
+	expect_fail 5 'truncated' diffsnap receive backup <stream
+	assert_match '^changing ' "$(state_of backup)"
+	refused 5 'given up' diffsnap send one/data
+	refused 5 'given up' diffsnap changes one/data
+}
+
+onto_a_device() {
+	local first
+	attached "$disk" -n data
+	write_at 0 $((16 << 10))
+	snapshot one -s "$store" data
+	first=$(newest data)
+	dd if=/dev/urandom of="$other" bs=1M oflag=direct status=none || :
+	sent one/data full
+	expect_fail 3 'Use --state' diffsnap receive "$other" <full
+	expect_fail 5 'it is a device' diffsnap receive "$other" --state state <full
+	expect_fail 5 'bytes, the stream is of' diffsnap receive -f "$small" --state state <full
+	[[ ! -e state ]]
+	diffsnap receive -f "$other" --state state <full
+	cmp <(dd if="$other" bs=1M iflag=direct status=none) <(dd if=/dev/diffsnap/one/data bs=1M iflag=direct status=none)
+	diffsnap remove -q one
+	write_at 100 5000
+	dd if=/dev/zero of=$data bs=1M count=4 seek=4 oflag=direct status=none
+	snapshot two -s "$store" data
+	diffsnap send two/data --since "$first" 2>/dev/null | diffsnap receive "$other" --state state
+	cmp <(dd if="$other" bs=1M iflag=direct status=none) <(dd if=/dev/diffsnap/two/data bs=1M iflag=direct status=none)
+	# what is mounted is nobody's target
+	mkfs.ext4 -q "$small"
+	mounted "$small" /run/small
+	expect_fail 5 'busy' diffsnap receive -f "$small" --state other <full
+}
+
+# sized SECTORS: the origin's table made so large, by hand
+sized() { reload_device data "0 $1 diffsnap-origin $disk"; }
+
+# A table of another size goes on with the generation; the file follows.
+sizes() {
+	local name size previous='' since=()
+	add_device data "0 65536 diffsnap-origin $disk"
+	random_file random $((64 << 20))
+	dd if=random of="$disk" bs=1M oflag=direct status=none
+	rm random
+	for size in 65536 131072 81920 81923; do
+		sized "$size"
+		write_at 512 64
+		name=s$size
+		snapshot "$name" -s "$store" data
+		[[ ! $previous ]] || since=(--since "$previous")
+		previous=$(newest data)
+		sent "$name/data" stream ${since[@]+"${since[@]}"}
+		diffsnap receive backup <stream
+		assert_eq $((size * 512)) "$(stat -c %s backup)"
+		same_as_file "/dev/diffsnap/$name/data" backup
+		diffsnap remove -q "$name"
+	done
+}
+
+# A device that grew while it was not attached is another one to its tracker.
+growth() {
+	local first
+	make_vg vg "$disk" data 24M
+	attached /dev/vg/data
+	snapshot one -s "$store" /dev/vg/data
+	first=$(newest vg-data)
+	sent one/vg-data full
+	diffsnap receive backup <full
+	diffsnap remove -q one
+	diffsnap detach -q /dev/vg/data
+	lvextend -q -L 32M vg/data
+	diffsnap attach -q /dev/vg/data
+	snapshot two -s "$store" /dev/vg/data
+	expect_fail 5 'full backup is due' diffsnap send two/vg-data --since "$first"
+	sent two/vg-data full
+	expect_fail 5 'not empty' diffsnap receive backup <full
+	diffsnap receive -f backup <full
+	assert_eq $((32 << 20)) "$(stat -c %s backup)"
+	same_as_file /dev/diffsnap/two/vg-data backup
+}
+
+test_case exact-ranges own_directory exact_ranges
+test_case many-ranges own_directory many_ranges
+test_case marking own_directory marking
+test_case new-generation own_directory new_generation
+test_case chain own_directory chain
+test_case releasing own_directory releasing
+test_case written-image own_directory written_image
+test_case broken-off own_directory broken_off
+test_case overflow-on-the-way own_directory overflow_on_the_way
+test_case onto-a-device own_directory onto_a_device
+test_case sizes own_directory sizes
+test_case growth own_directory growth
