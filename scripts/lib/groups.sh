@@ -43,6 +43,14 @@ group_timeout() {
 	fi
 }
 
+# kernel_append KERNEL: for its command line. The allocator's own checks are left to
+# KASAN, which sees more, in less time; a group that wants some of them asks later.
+kernel_append() {
+	if kernel_is_checked "${1##*/}"; then
+		echo slub_debug=-
+	fi
+}
+
 # group_has_flag NAME FLAG: whether there is a line "# FLAG" among them.
 group_has_flag() {
 	local file
