@@ -127,7 +127,7 @@ TEST_CASE("options and arguments may be mixed", "[cli]") {
   CHECK_THROWS_AS(parse("create", {"x", "--arguments", "y"}), SyntaxError);
 }
 
-TEST_CASE("-o replaces, adds and takes away", "[cli]") {
+TEST_CASE("a list of fields replaces, adds and takes away", "[cli]") {
   const std::vector<dm::Column> columns = {
       {"a", "A", 1, {}, ""}, {"b", "B", 1, {}, ""}, {"c", "C", 1, {}, ""}};
   CHECK(resolve_fields({}, "a,b", columns) == "a,b");

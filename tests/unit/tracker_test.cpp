@@ -88,7 +88,7 @@ TEST_CASE("a snapshot's name is a generation and a number", "[tracker]") {
   }
 }
 
-TEST_CASE("--since is a number, or a generation and a number", "[tracker]") {
+TEST_CASE("since: a number, or a generation and a number", "[tracker]") {
   CHECK(parse_since("7").number == 7);
   CHECK_FALSE(parse_since("7").generation);
   CHECK(parse_since(generation + ":7").number == 7);
