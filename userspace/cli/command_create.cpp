@@ -213,7 +213,9 @@ int run_create(Context &context, const Invocation &invocation) {
   if (context.dry_run() && !origins.to_attach.empty()) {
     // The rest can only be checked with the origin targets in place.
     for (const DeviceId device : origins.to_attach) {
-      static_cast<void>(attach(env, device, {{}, true}));
+      AttachOptions check_only;
+      check_only.dry_run = true;
+      static_cast<void>(attach(env, device, check_only));
     }
     static_cast<void>(plan_store(env, resolve_store_specs(env, specs), ranges_in_use(env.dm), plan_options));
     return exit_done;
