@@ -52,6 +52,8 @@ TEST_CASE("among the lines are right ones of each kind") {
   CHECK(are_some(all, "0 2000 diffsnap-image 254:0 /dev/vda"));
   CHECK(are_some(all, "add 254:0"));
   CHECK(are_some(all, "cut"));
+  CHECK(are_some(all, "reset"));
+  CHECK(are_some(all, "0 1000 diffsnap-origin 254:0 2 tracking_block 8"));
 }
 
 TEST_CASE("they differ") {

@@ -22,7 +22,8 @@ const std::vector<std::string> other_targets = {
 
 const std::vector<std::string> features = {"low_water", "buffer", "store_timeout", "on_full"};
 
-const std::vector<std::string> messages = {"add", "cut", "drop", "low_water"};
+const std::vector<std::string> messages = {"add",     "cut",     "drop", "low_water",
+                                           "changes", "numbers", "mark", "reset"};
 
 const std::vector<std::string> odd_numbers = {
     "0",
@@ -108,6 +109,17 @@ const std::vector<std::string> odd_words = {
     "low_water",
     "Low_Water",
     "buffer",
+    "tracking_block",
+    "0+1",
+    "1+0",
+    "+",
+    "1+",
+    "+1",
+    "8+18446744073709551615",
+    "18446744073709551615+18446744073709551615",
+    "00000000-0000-4000-8000-000000000000",
+    "00000000-0000-4000-8000-00000000000",
+    "gggggggg-0000-4000-8000-000000000000",
     "#",
     "\"",
     "'",
@@ -142,8 +154,12 @@ std::string Lines::number() {
   }
 }
 
+std::string Lines::range() {
+  return number() + "+" + number();
+}
+
 std::string Lines::word() {
-  switch (below(7)) {
+  switch (below(8)) {
     case 0:
       return device();
     case 1:
@@ -154,6 +170,8 @@ std::string Lines::word() {
       return any(messages);
     case 4:
       return std::string(below(long_text), static_cast<char>('!' + below(90)));
+    case 5:
+      return range();
     default:
       return any(odd_words);
   }
@@ -166,8 +184,13 @@ std::vector<std::string> Lines::arguments(const std::string &target, std::uint64
 
   length = first.sectors;
   if (target == "diffsnap-origin") {
-    if (one_in(4))
+    if (one_in(4)) {
       words.push_back("0");
+    } else if (one_in(3)) {
+      words.push_back("2");
+      words.push_back("tracking_block");
+      words.push_back(std::to_string(std::uint64_t{8} << below(13)));
+    }
   } else if (target == "diffsnap-store") {
     const auto pairs = below(features.size() + 1);
 
@@ -297,6 +320,15 @@ std::string Lines::message() {
     words.push_back(number());
   else if (words[0] == "cut" && one_in(2))
     words.push_back(number());
+  else if (words[0] == "numbers")
+    words.push_back(std::to_string(below(100000)));
+  else if (words[0] == "changes")
+    words = {words[0], generations_.empty() ? "-" : any(generations_), std::to_string(below(3)),
+             std::to_string(below(100000))};
+  else if (words[0] == "mark")
+    for (auto ranges = 1 + below(4); ranges; ranges--)
+      words.push_back(one_in(2) ? range()
+                                : std::to_string(below(10000)) + "+" + std::to_string(1 + below(5000)));
   for (auto changes = below(3); changes; changes--)
     mutate(words);
   return join(words);

@@ -23,7 +23,9 @@ struct Device {
 
 class Lines {
  public:
-  Lines(Random &random, std::vector<Device> devices) : random_(random), devices_(std::move(devices)) {}
+  // Generations: of trackers, for messages that must name one.
+  Lines(Random &random, std::vector<Device> devices, std::vector<std::string> generations = {})
+      : random_(random), devices_(std::move(devices)), generations_(std::move(generations)) {}
 
   Table table();
   std::string message();
@@ -41,6 +43,7 @@ class Lines {
 
   std::string device();
   std::string number();
+  std::string range();
   std::string word();
   std::vector<std::string> arguments(const std::string &target, std::uint64_t &length);
   void mutate(std::vector<std::string> &words);
@@ -49,6 +52,7 @@ class Lines {
 
   Random &random_;
   const std::vector<Device> devices_;
+  const std::vector<std::string> generations_;
 };
 
 // Whether the kernel will read the message as one of the given word, in whatever

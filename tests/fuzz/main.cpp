@@ -10,9 +10,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <random>
 #include <set>
+#include <sstream>
 #include <stdexcept>
 
 #include <linux/dm-ioctl.h>
@@ -63,7 +65,8 @@ const std::set<int> load_errors = {
 };
 
 const std::set<int> message_errors = {
-    EINVAL, ENODEV, ENOENT, ENXIO, EBUSY, EEXIST, ENOTBLK, EOVERFLOW, ENAMETOOLONG, EACCES, ENOTDIR,
+    EINVAL,    ENODEV,       ENOENT, ENXIO,   EBUSY,  EEXIST, ENOTBLK,
+    EOVERFLOW, ENAMETOOLONG, EACCES, ENOTDIR, ERANGE, ESTALE,
 };
 
 std::string text_of(const Table &table) {
@@ -110,13 +113,14 @@ class Fuzzer {
       : random_(random),
         disks_(disks),
         held_("fuzz", {disks[0], disks[1]}, origin_sectors, disks[2]),
-        lines_(random_, devices()) {}
+        lines_(random_, devices(), generations()) {}
 
   void run(double seconds);
   void print() const;
 
  private:
   std::vector<Device> devices() const;
+  std::vector<std::string> generations() const;
 
   void load();
   void send();
@@ -149,6 +153,20 @@ std::vector<Device> Fuzzer::devices() const {
 
     result.push_back(Device{dm::node(name), sectors});
     result.push_back(Device{dm::number(name), sectors});
+  }
+  return result;
+}
+
+std::vector<std::string> Fuzzer::generations() const {
+  constexpr std::size_t generation_word = 5;
+  std::vector<std::string> result;
+
+  for (const std::string &name : held_.names()) {
+    const auto line = dm::status(name).at(0);
+    std::istringstream words(line.args);
+
+    if (line.target == "diffsnap-origin")
+      result.push_back(*std::next(std::istream_iterator<std::string>(words), generation_word));
   }
   return result;
 }
