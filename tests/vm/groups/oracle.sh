@@ -46,12 +46,14 @@ image_no_space() {
 		--rounds 3 --round 5 --image-writers 4 --image-no-space --may-be-invalid
 }
 
-# Rounds that differ in all they can differ in.
+# Rounds that differ in all they can differ in, for the time that was asked for, and on
+# until reads have raced first writes, which large chunks alone hardly let them.
 long_loop() {
 	local end=$((SECONDS + repeat_seconds)) rounds=0 copies=0 races=0 first=0 cuts=0 chunk size log
 	log=$share/oracle-$case_name.log
 	local chunks=(8 8 8 16 64 256 2048)
-	while [[ $SECONDS -lt $end ]]; do
+	sums() { grep -o "\"$1\":[0-9]*" "$log" | awk -F : '{ sum += $2 } END { print sum + 0 }'; }
+	while [[ $SECONDS -lt $end || $first -eq 0 && $rounds -lt 10 ]]; do
 		chunk=${chunks[RANDOM % ${#chunks[@]}]}
 		size=$((65536 + RANDOM * 2 + RANDOM % 8))
 		case $((RANDOM % 4)) in
@@ -63,9 +65,9 @@ long_loop() {
 			--hot 0.9 --block-sizes 1:16 --qd 4:16 --readers 3 ;;
 		esac
 		rounds=$((rounds + 1))
+		first=$(sums first_write_races)
 	done
-	sums() { grep -o "\"$1\":[0-9]*" "$log" | awk -F : '{ sum += $2 } END { print sum + 0 }'; }
-	copies=$(sums copies) races=$(sums races) first=$(sums first_write_races) cuts=$(sums cuts)
+	copies=$(sums copies) races=$(sums races) cuts=$(sums cuts)
 	echo "$rounds runs, $cuts cuts, $(sums writes) writes, $copies copies, $(sums image_reads) image reads," \
 		"$races races with writes, $first with first writes" | tee "$share/oracle-sum" >/dev/kmsg
 	at_least 1 "$copies" copies
