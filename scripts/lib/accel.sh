@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
-# Which qemu accelerator to use. On some machines /dev/kvm is there but guests
-# hang or crawl, so it counts only if a kernel was seen to run in time.
-# Needs common.sh.
+# Which qemu accelerator to use, and what is to be known of it. On some machines
+# /dev/kvm is there but guests hang or crawl, so it counts only if a kernel was seen
+# to run in time. Needs common.sh.
 
 # choose_accel KERNEL-IMAGE: prints kvm or tcg,thread=multi. DIFFSNAP_ACCEL
 # overrides it; a caller of several VMs sets that to have one probe only.
@@ -29,4 +29,18 @@ kvm_works() {
 	fi
 	rm -f "$log"
 	return "$status"
+}
+
+# emulator_failed ACCEL CONSOLE-LOG: whether qemu broke the guest. A kernel that changes
+# code while it runs puts breakpoints there for a moment; on several threads, before
+# qemu 8.1 (its commit deba78709ae8), emulation can run one that was taken out again, and
+# the kernel dies of it. Not if anything else went wrong before, nor if we are in the trace.
+emulator_failed() {
+	local line trace
+	[[ $1 == tcg* ]] || return 1
+	line=$(grep -an -m 1 'int3: 0000 \[#1\]' "$2") || return 1
+	line=${line%%:*}
+	head -n $((line - 1)) "$2" | "${tree:?}/scripts/log-scan" >/dev/null || return 1
+	trace=$(tail -n +"$line" "$2")
+	[[ $trace != *'[dm_diffsnap]'* ]]
 }
