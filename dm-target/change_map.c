@@ -100,6 +100,18 @@ static void entry_free(struct change_map *map, unsigned long entry)
 	}
 }
 
+/* 0: never written. */
+static u64 exact_number(const struct change_leaf *leaf, unsigned int i)
+{
+	return leaf->bytes[i] ? leaf->base + leaf->bytes[i] : 0;
+}
+
+/* Numbers that are too old for the leaf are merged with its oldest. */
+static u8 byte_for(const struct change_leaf *leaf, u64 number)
+{
+	return number > leaf->base ? number - leaf->base : 1;
+}
+
 /* A leaf that was just allocated, with all its blocks last written at @old. */
 static void leaf_fill(struct change_leaf *leaf, u64 old, u64 number)
 {
@@ -107,7 +119,7 @@ static void leaf_fill(struct change_leaf *leaf, u64 old, u64 number)
 	leaf->base = number - 1;
 	if (old)
 		/* The byte for @old, or for what is merged with it, is 1. */
-		leaf->base = max(old - 1, number - min_t(u64, number, KEPT_EXACT));
+		leaf->base = max(old - 1, number - KEPT_EXACT);
 	leaf->newest = number - leaf->base;
 	leaf->frozen = 0;
 	memset(leaf->bytes, old ? 1 : 0, sizeof(leaf->bytes));
@@ -355,6 +367,87 @@ u64 change_map_trim(struct change_map *map, u64 block)
 }
 
 /*
+ * The past
+ */
+
+void change_map_set_past(struct change_map *map, u64 nr)
+{
+	map->forgotten = map->number - 1 - nr;
+}
+
+/*
+ * Makes @slot's entry a leaf in which numbers of the past can be told apart, as far
+ * as a byte reaches. Returns NULL if all its blocks are marked. Who looks without a
+ * lock finds one leaf or the other, never bytes that change their meaning.
+ */
+static struct change_leaf *leaf_with_past(struct change_map *map, unsigned long *slot)
+{
+	u64 base = max(map->forgotten, map->number - U8_MAX);
+	unsigned long entry = *slot;
+	struct change_leaf *leaf;
+	unsigned int i;
+
+	if (is_number(entry) && entry_number(entry) == map->number)
+		return NULL;
+	if (entry && !is_number(entry) && entry_leaf(entry)->base <= base)
+		return entry_leaf(entry);
+
+	leaf = leaf_alloc(map);
+	if (!leaf) {
+		WRITE_ONCE(*slot, number_entry(map->number));
+		entry_free(map, entry);
+		return NULL;
+	}
+	leaf->number = map->number;
+	leaf->base = base;
+	leaf->newest = map->number - base;
+	leaf->frozen = 0;
+	for (i = 0; i < LEAF_BLOCKS; i++) {
+		u64 number = is_number(entry) ? entry_number(entry) :
+			     entry ? exact_number(entry_leaf(entry), i) : 0;
+
+		leaf->bytes[i] = number ? byte_for(leaf, number) : 0;
+	}
+	/* Who finds the leaf finds it complete. */
+	smp_store_release(slot, (unsigned long)leaf);
+	entry_free(map, entry);
+	return leaf;
+}
+
+static void load_in_leaf(struct change_map *map, unsigned long *slot,
+			 unsigned int first, unsigned int last, u64 number)
+{
+	struct change_leaf *leaf;
+	u8 byte;
+
+	if (!first && last == LEAF_BLOCKS - 1 && (!*slot || is_number(*slot))) {
+		if (entry_number(*slot) < number)
+			WRITE_ONCE(*slot, number_entry(number));
+		return;
+	}
+	leaf = leaf_with_past(map, slot);
+	if (!leaf)
+		return;
+	byte = byte_for(leaf, number);
+	for (; first <= last; first++)
+		if (leaf->bytes[first] < byte)
+			WRITE_ONCE(leaf->bytes[first], byte);
+}
+
+void change_map_load(struct change_map *map, u64 first, u64 last, u64 number)
+{
+	struct change_slots *slots = locked_slots(map);
+
+	while (first <= last) {
+		u64 end = min(last, first | (LEAF_BLOCKS - 1));
+
+		load_in_leaf(map, &slots->entry[first >> LEAF_SHIFT],
+			     first & (LEAF_BLOCKS - 1), end & (LEAF_BLOCKS - 1), number);
+		first = end + 1;
+	}
+}
+
+/*
  * Looking up
  */
 
@@ -380,7 +473,7 @@ static u64 visible_number(const struct change_map *map, u64 number)
 static u64 block_number(const struct change_map *map, const struct change_leaf *leaf,
 			unsigned int i)
 {
-	return leaf->bytes[i] ? visible_number(map, leaf->base + leaf->bytes[i]) : 0;
+	return visible_number(map, exact_number(leaf, i));
 }
 
 void change_map_lookup(const struct change_map *map, u64 block,
@@ -438,9 +531,9 @@ void change_slots_free_rcu(struct change_slots *slots)
 void change_map_init(struct change_map *map)
 {
 	RCU_INIT_POINTER(map->slots, NULL);
-	map->number = 1;
+	map->number = FIRST_INTERVAL;
 	map->view = 0;
-	map->forgotten = 0;
+	map->forgotten = FIRST_INTERVAL - 1;
 	map->nr_leaves = 0;
 }
 

@@ -3,7 +3,7 @@
  * The change map: for each block of one origin, in which interval it was last
  * written.
  *
- * Intervals are numbered from 1; a cut ends the present one. The map keeps the
+ * Intervals are numbered; a cut ends the present one. The map keeps the
  * newest number of each block, so that 'what changed after number N' is the
  * set of blocks with a larger one. An answer may hold a block too many, never
  * one too few: what must go wrong, goes wrong in that direction.
@@ -23,6 +23,9 @@
  * cut copies nothing: a leaf that is older than the cut is copied when it is
  * next written, and the former one hangs on the new one, frozen.
  *
+ * A new map may be given a past: numbers of intervals before its first, which it
+ * keeps wherever it knows no newer ones itself.
+ *
  * There are no bios and no devices in here, and the file builds on a host
  * (tests/kernel-host).
  *
@@ -39,6 +42,12 @@
 
 #define LEAF_SHIFT	10
 #define LEAF_BLOCKS	(1U << LEAF_SHIFT)
+
+/*
+ * Number of a new map's interval; those below are for its past. Entries of slots
+ * hold numbers in a bit less than a long.
+ */
+#define FIRST_INTERVAL	(1U << 30)
 
 struct change_slots;
 
@@ -117,6 +126,20 @@ void change_map_forget(struct change_map *map);
  * to go on with, at last the map's capacity.
  */
 u64 change_map_trim(struct change_map *map, u64 block);
+
+/*
+ * The first interval comes after @nr others, fewer than FIRST_INTERVAL, of which
+ * change_map_load() tells. Once, and before the first cut.
+ */
+void change_map_set_past(struct change_map *map, u64 nr);
+
+/*
+ * The blocks from @first to @last, which there must be room for, were last written
+ * in interval @number of the past or in the present one, but for those that are
+ * known to have been written later. Cannot fail: without memory the whole of a leaf
+ * is marked. Before the first cut.
+ */
+void change_map_load(struct change_map *map, u64 first, u64 last, u64 number);
 
 /*
  * Describes the run that begins at @block, in the view if there is one. It may

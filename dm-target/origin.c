@@ -177,7 +177,9 @@ void origin_set_member(struct origin *origin, struct member *member,
 		       struct gate *gate)
 {
 	lockdep_assert_held(&registry_mutex);
-	if (!member && rcu_access_pointer(origin->member))
+	if (member)
+		tracker_close_past(&origin->tracker);
+	else if (rcu_access_pointer(origin->member))
 		tracker_end_view(&origin->tracker);
 	rcu_assign_pointer(origin->gate, gate);
 	rcu_assign_pointer(origin->member, member);

@@ -145,13 +145,20 @@ static int message_numbers(struct origin *origin, unsigned int argc, char **argv
 	return answer_ranges(origin, 0, from, true, result, maxlen);
 }
 
+static int check_range(u64 start, u64 nr, u64 nr_sectors)
+{
+	if (!nr)
+		return -EINVAL;
+	return start < nr_sectors && nr <= nr_sectors - start ? 0 : -ERANGE;
+}
+
 static int parse_range(const char *arg, u64 nr_sectors, u64 *start, u64 *nr)
 {
 	char end;
 
-	if (sscanf(arg, "%llu+%llu%c", start, nr, &end) != 2 || !*nr)
+	if (sscanf(arg, "%llu+%llu%c", start, nr, &end) != 2)
 		return -EINVAL;
-	return *start < nr_sectors && *nr <= nr_sectors - *start ? 0 : -ERANGE;
+	return check_range(*start, *nr, nr_sectors);
 }
 
 /* mark <start>+<length>... */
@@ -176,6 +183,47 @@ static int message_mark(struct origin *origin, unsigned int argc, char **argv,
 	return 0;
 }
 
+/* restore <generation> <number> */
+static int message_restore(struct origin *origin, unsigned int argc, char **argv,
+			   char *result, unsigned int maxlen)
+{
+	uuid_t generation;
+	u64 number;
+
+	if (argc != 3 || uuid_parse(argv[1], &generation) || kstrtou64(argv[2], 10, &number))
+		return -EINVAL;
+	return tracker_begin_load(&origin->tracker, &generation, number);
+}
+
+/* load <start>+<length>:<number>... */
+static int message_load(struct origin *origin, unsigned int argc, char **argv,
+			char *result, unsigned int maxlen)
+{
+	u64 start, nr, number;
+	unsigned int i;
+	char end;
+	int r;
+
+	if (argc < 2)
+		return -EINVAL;
+	for (i = 1; i < argc; i++) {
+		if (sscanf(argv[i], "%llu+%llu:%llu%c", &start, &nr, &number, &end) != 3)
+			return -EINVAL;
+		r = check_range(start, nr, origin->nr_sectors) ?:
+		    tracker_load(&origin->tracker, start, start + nr, number);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* restored */
+static int message_restored(struct origin *origin, unsigned int argc, char **argv,
+			    char *result, unsigned int maxlen)
+{
+	return argc == 1 ? tracker_end_load(&origin->tracker) : -EINVAL;
+}
+
 /* reset */
 static int message_reset(struct origin *origin, unsigned int argc, char **argv,
 			 char *result, unsigned int maxlen)
@@ -197,6 +245,9 @@ static const struct {
 	{ "numbers", message_numbers },
 	{ "mark", message_mark },
 	{ "reset", message_reset },
+	{ "restore", message_restore },
+	{ "load", message_load },
+	{ "restored", message_restored },
 };
 
 static int handle_message(struct origin *origin, unsigned int argc, char **argv,

@@ -10,6 +10,7 @@
 void tracker_init(struct tracker *tracker)
 {
 	tracker->block_shift = 0;
+	tracker->past = PAST_OPEN;
 	spin_lock_init(&tracker->lock);
 	change_map_init(&tracker->map);
 	uuid_gen(&tracker->generation);
@@ -63,7 +64,7 @@ void tracker_mark_image(struct tracker *tracker, sector_t start, sector_t end)
 
 /* Has @step go through the whole map, a part under the lock at a time. */
 static void walk_map(struct tracker *tracker,
-			  u64 (*step)(struct change_map *map, u64 block))
+		     u64 (*step)(struct change_map *map, u64 block))
 {
 	u64 block = 0, capacity = change_map_capacity(&tracker->map);
 
@@ -80,8 +81,52 @@ void tracker_end_view(struct tracker *tracker)
 	walk_map(tracker, change_map_end_view);
 }
 
+int tracker_begin_load(struct tracker *tracker, const uuid_t *generation, u64 number)
+{
+	if (tracker->past != PAST_OPEN)
+		return -EEXIST;
+	if (number >= FIRST_INTERVAL)
+		return -ERANGE;
+	tracker->past = PAST_LOADING;
+	tracker->past_generation = *generation;
+	spin_lock(&tracker->lock);
+	change_map_set_past(&tracker->map, number);
+	spin_unlock(&tracker->lock);
+	return 0;
+}
+
+int tracker_load(struct tracker *tracker, sector_t start, sector_t end, u64 number)
+{
+	struct change_map *map = &tracker->map;
+	int r = -ERANGE;
+
+	if (tracker->past != PAST_LOADING)
+		return -ENOENT;
+	spin_lock(&tracker->lock);
+	if (number && number <= map->number - map->forgotten) {
+		change_map_load(map, start >> tracker->block_shift,
+				(end - 1) >> tracker->block_shift,
+				map->forgotten + number);
+		r = 0;
+	}
+	spin_unlock(&tracker->lock);
+	return r;
+}
+
+int tracker_end_load(struct tracker *tracker)
+{
+	if (tracker->past != PAST_LOADING)
+		return -ENOENT;
+	tracker->past = PAST_CLOSED;
+	spin_lock(&tracker->lock);
+	tracker->generation = tracker->past_generation;
+	spin_unlock(&tracker->lock);
+	return 0;
+}
+
 void tracker_renew(struct tracker *tracker)
 {
+	tracker->past = PAST_CLOSED;
 	spin_lock(&tracker->lock);
 	uuid_gen(&tracker->generation);
 	change_map_forget(&tracker->map);

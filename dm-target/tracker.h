@@ -19,8 +19,17 @@
 #define MAX_TRACKING_BLOCK	32768
 #define DEFAULT_TRACKING_BLOCK	128
 
+/* Whether a tracker can be told what there was before it; registry_mutex. */
+enum tracker_past {
+	PAST_OPEN,	/* there was neither a snapshot nor a reason to renew */
+	PAST_LOADING,
+	PAST_CLOSED,
+};
+
 struct tracker {
 	unsigned int block_shift;	/* log2 of the block's sectors */
+	enum tracker_past past;
+	uuid_t past_generation;		/* that goes on when all is loaded */
 
 	spinlock_t lock;		/* protects what follows */
 	struct change_map map;
@@ -81,6 +90,30 @@ static inline void tracker_cut(struct tracker *tracker)
 
 /* The snapshot has let the origin go. Under registry_mutex; may sleep. */
 void tracker_end_view(struct tracker *tracker);
+
+/*
+ * Goes on with an earlier tracker's @generation, the newest snapshot of which was
+ * @number: the first of three steps, and all under registry_mutex. What was marked
+ * meanwhile counts as written since that snapshot. Up to the last step nothing can
+ * be asked about @generation, and whatever closes the past leaves the tracker with
+ * a generation of its own. Returns -EEXIST if it is closed, and -ERANGE.
+ */
+int tracker_begin_load(struct tracker *tracker, const uuid_t *generation, u64 number);
+
+/*
+ * Sectors from @start to before @end had @number, at most that of
+ * tracker_begin_load() and one. Returns -ENOENT without that, and -ERANGE.
+ */
+int tracker_load(struct tracker *tracker, sector_t start, sector_t end, u64 number);
+
+/* All was told. Returns -ENOENT without tracker_begin_load(). */
+int tracker_end_load(struct tracker *tracker);
+
+/* A snapshot is to hold the origin. Under registry_mutex. */
+static inline void tracker_close_past(struct tracker *tracker)
+{
+	tracker->past = PAST_CLOSED;
+}
 
 /*
  * Begins a new generation: what was written up to now is forgotten. No snapshot

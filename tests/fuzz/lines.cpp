@@ -22,8 +22,8 @@ const std::vector<std::string> other_targets = {
 
 const std::vector<std::string> features = {"low_water", "buffer", "store_timeout", "on_full"};
 
-const std::vector<std::string> messages = {"add",     "cut",     "drop", "low_water",
-                                           "changes", "numbers", "mark", "reset"};
+const std::vector<std::string> messages = {"add",  "cut",   "drop",    "low_water", "changes", "numbers",
+                                           "mark", "reset", "restore", "load",      "restored"};
 
 const std::vector<std::string> odd_numbers = {
     "0",
@@ -325,6 +325,13 @@ std::string Lines::message() {
   else if (words[0] == "changes")
     words = {words[0], generations_.empty() ? "-" : any(generations_), std::to_string(below(3)),
              std::to_string(below(100000))};
+  else if (words[0] == "restore")
+    words = {words[0], generations_.empty() ? "-" : any(generations_), number()};
+  else if (words[0] == "load")
+    for (auto ranges = 1 + below(4); ranges; ranges--)
+      words.push_back(
+          (one_in(4) ? range() : std::to_string(below(10000)) + "+" + std::to_string(1 + below(5000))) + ":" +
+          std::to_string(below(9)));
   else if (words[0] == "mark")
     for (auto ranges = 1 + below(4); ranges; ranges--)
       words.push_back(one_in(2) ? range()

@@ -51,14 +51,17 @@ class Tested {
 
   void mark(std::uint64_t first, std::uint64_t last) {
     change_map_mark(&map_, first, last);
-    std::fill(now_.begin() + static_cast<long>(first), now_.begin() + static_cast<long>(last) + 1, map_.number);
+    std::fill(now_.begin() + static_cast<long>(first), now_.begin() + static_cast<long>(last) + 1,
+              map_.number);
   }
 
   void mark_view(std::uint64_t first, std::uint64_t last) {
     change_map_mark_view(&map_, first, last);
-    std::fill(now_.begin() + static_cast<long>(first), now_.begin() + static_cast<long>(last) + 1, map_.number);
+    std::fill(now_.begin() + static_cast<long>(first), now_.begin() + static_cast<long>(last) + 1,
+              map_.number);
     if (!view_.empty()) {
-      std::fill(view_.begin() + static_cast<long>(first), view_.begin() + static_cast<long>(last) + 1, map_.view);
+      std::fill(view_.begin() + static_cast<long>(first), view_.begin() + static_cast<long>(last) + 1,
+                map_.view);
     }
   }
 
@@ -66,6 +69,17 @@ class Tested {
     end_view();
     view_ = now_;
     change_map_cut(&map_);
+  }
+
+  /** As if so many intervals had been before. */
+  void set_past(std::uint64_t nr) { change_map_set_past(&map_, nr); }
+
+  /** @param number  of the past: 1 is its oldest */
+  void load(std::uint64_t first, std::uint64_t last, std::uint64_t number) {
+    change_map_load(&map_, first, last, map_.forgotten + number);
+    for (std::uint64_t block = first; block <= last; block++) {
+      now_[block] = std::max(now_[block], map_.forgotten + number);
+    }
   }
 
   void end_view() {
@@ -112,7 +126,8 @@ class Tested {
     const std::uint64_t merged = newest > exact ? newest - exact : 0;
     const std::vector<std::uint64_t> found = numbers();
     for (std::uint64_t i = 0; i < size(); i++) {
-      const bool right = exactly ? found[i] == expected[i] || (found[i] > expected[i] && expected[i] > 0 && found[i] <= merged)
+      const bool right = exactly ? found[i] == expected[i] ||
+                                       (found[i] > expected[i] && expected[i] > 0 && found[i] <= merged)
                                  : found[i] >= expected[i] && found[i] <= newest;
       if (!right) {
         CAPTURE(i, found[i], expected[i], newest);
@@ -255,9 +270,104 @@ TEST_CASE("Room that is added was never written", "[change_map]") {
   map.end_view();
   map.mark(3, 3);
   const auto numbers = map.numbers();
-  REQUIRE(numbers[3] == 2);
-  REQUIRE(numbers[some_blocks + LEAF_BLOCKS] == 2);
+  REQUIRE(numbers[3] == FIRST_INTERVAL + 1);
+  REQUIRE(numbers[some_blocks + LEAF_BLOCKS] == FIRST_INTERVAL + 1);
   REQUIRE(numbers[some_blocks + LEAF_BLOCKS + 1] == 0);
+}
+
+TEST_CASE("A past that is loaded", "[change_map]") {
+  Tested map(some_blocks);
+  map.mark(10, 20);
+  map.mark(3 * LEAF_BLOCKS, 4 * LEAF_BLOCKS - 1);
+  map.set_past(5);
+  map.require_equal();
+  REQUIRE(map.numbers()[10] == FIRST_INTERVAL);
+  map.load(15, 30, 3);
+  map.load(0, 12, 5);
+  map.load(31, 31, 6);
+  map.load(LEAF_BLOCKS, 3 * LEAF_BLOCKS + 4, 1);
+  map.load(2 * LEAF_BLOCKS, 2 * LEAF_BLOCKS, 4);
+  map.require_equal();
+  REQUIRE(map.numbers()[0] == map.number() - 1);
+  REQUIRE(map.marked(15, 20));
+  REQUIRE(map.marked(31, 31));
+  REQUIRE_FALSE(map.marked(14, 21));
+  REQUIRE_FALSE(map.marked(0, 0));
+  map.cut();
+  map.mark(0, 0);
+  map.require_equal();
+  map.end_view();
+  map.require_equal();
+}
+
+TEST_CASE("Of a long past, the newest numbers stay exact", "[change_map]") {
+  Tested map(LEAF_BLOCKS);
+  map.set_past(1000);
+  for (std::uint64_t number = 1; number <= 1000; number++) {
+    map.load(number, number, number);
+  }
+  map.require_equal();
+  REQUIRE(map.numbers()[1] > 0);
+  REQUIRE(map.numbers()[800] == map.number() - 201);
+  map.cut();
+  map.mark(0, 0);
+  map.end_view();
+  map.require_equal();
+}
+
+TEST_CASE("A past that there is no memory for is told as newer", "[change_map]") {
+  Tested map(some_blocks);
+  map.set_past(5);
+  map.load(1, 1, 2);
+  shim_fail_allocations_after(0);
+  map.load(5, 6, 3);
+  map.load(LEAF_BLOCKS + 5, LEAF_BLOCKS + 6, 3);
+  shim_fail_allocations_after(-1);
+  map.load(LEAF_BLOCKS + 9, LEAF_BLOCKS + 9, 3);
+  map.mark(2, 2);
+  map.require_equal(false);
+  REQUIRE(map.numbers()[5] == map.number() - 3);
+}
+
+TEST_CASE("A past is loaded while writes are marked", "[change_map]") {
+  Random random;
+  CAPTURE(seed());
+  const bool failing = GENERATE(false, true);
+  Tested map(some_blocks);
+  const std::uint64_t past = GENERATE(1, 100, 400);
+  bool begun = false;
+  for (unsigned i = 0; i < 4000; i++) {
+    const Range range = random_range(random, map.size());
+    if (failing) {
+      shim_fail_allocations_after(random.one_in(4) ? 0 : -1);
+    }
+    if (i == 200) {
+      map.set_past(past);
+      begun = true;
+    }
+    if (begun && random.below(4) != 0) {
+      map.load(range.first, range.last, 1 + random.below(past + 1));
+    } else if (random.one_in(8)) {
+      map.mark(range.first, range.last);
+    }
+    shim_fail_allocations_after(-1);
+    const Range asked = random_range(random, map.size());
+    if (map.marked(asked.first, asked.last)) {
+      const auto numbers = map.numbers();
+      REQUIRE(std::all_of(numbers.begin() + static_cast<long>(asked.first),
+                          numbers.begin() + static_cast<long>(asked.last) + 1,
+                          [&](std::uint64_t number) { return number == map.number(); }));
+    }
+    if (i % 50 == 0) {
+      map.require_equal(!failing);
+      shim_rcu_barrier();
+    }
+  }
+  map.cut();
+  map.mark(7, 3 * LEAF_BLOCKS);
+  map.require_equal(!failing);
+  map.end_view();
+  map.require_equal(!failing);
 }
 
 TEST_CASE("Random marks, cuts and ends agree with the model", "[change_map]") {

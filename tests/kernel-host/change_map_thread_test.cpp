@@ -46,6 +46,21 @@ void write(Shared &shared, std::uint64_t writer_seed, unsigned long &fast) {
   }
 }
 
+/** Tells of intervals before, as the tool does after the device is in use already. */
+void load_past(Shared &shared, Random &random) {
+  constexpr std::uint64_t past = 300;
+  {
+    const std::lock_guard lock(shared.lock);
+    change_map_set_past(&shared.map, past);
+  }
+  for (unsigned i = 0; i < 20000; i++) {
+    const std::uint64_t first = random.below(nr_blocks);
+    const std::lock_guard lock(shared.lock);
+    change_map_load(&shared.map, first, std::min(first + random.below(8), nr_blocks - 1),
+                    shared.map.forgotten + 1 + random.below(past));
+  }
+}
+
 }  // namespace
 
 TEST_CASE("Writers that look without a lock leave no block unmarked", "[change_map][threads]") {
@@ -60,8 +75,10 @@ TEST_CASE("Writers that look without a lock leave no block unmarked", "[change_m
   unsigned long fast[2] = {};
   std::vector<std::thread> writers;
   for (unsigned long &counter : fast) {
-    writers.emplace_back([&, writer_seed = random.below(~std::uint64_t{0})] { write(shared, writer_seed, counter); });
+    writers.emplace_back(
+        [&, writer_seed = random.below(~std::uint64_t{0})] { write(shared, writer_seed, counter); });
   }
+  load_past(shared, random);
   unsigned long missed = 0;
   for (unsigned i = 0; i < nr_cuts; i++) {
     std::this_thread::yield();

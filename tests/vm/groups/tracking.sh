@@ -258,6 +258,86 @@ foreign_table() {
 	changed 0 '128+128'
 }
 
+# ---- a past
+
+restored() {
+	local generation=12345678-1234-4234-8234-123456789abc own marks
+	add_origin a "$disk"
+	own=$(generation a)
+	fill /dev/mapper/a A 0 4
+	dmsetup message a 0 restore "$generation" 7
+	# written since, however late it is told
+	fill /dev/mapper/a A 64 4
+	dmsetup message a 0 load 0+300:3 1000+200:7 4096+1:8
+	assert_eq "$own" "$(generation a)"
+	expect_fail 1 'Stale' dmsetup message a 0 changes "$generation" 3 0
+	dmsetup message a 0 load 2048+128:1
+	fill /dev/mapper/a A 512 4
+	dmsetup message a 0 restored
+	assert_eq "$generation 7" "$(generation a) $(number a)"
+	marks='0+256:8 256+128:3 896+128:7 1024+128:8 1152+128:7 2048+128:1 4096+128:8'
+	assert_eq "- $marks" "$(dmsetup message a 0 numbers 0)"
+	changed 6 '0+256 896+384 4096+128'
+	changed 7 '0+256 1024+128 4096+128'
+	snapshot
+	assert_eq 8 "$(number a)"
+	fill /dev/mapper/a B 256 4
+	changed 0 '0+384 896+384 2048+128 4096+128'
+	changed 7 '0+256 1024+128 4096+128'
+	changed 8 ''
+	end_snapshot
+	changed 8 '512+128'
+	for wrong in "restore $generation 7" 'load 0+8:1' restored; do
+		# shellcheck disable=SC2086 # words
+		expect_fail 1 'exists|No such' dmsetup message a 0 $wrong
+	done
+}
+
+# Whatever lets a write pass unseen, or shows somebody half of it, ends the attempt.
+restored_in_vain() {
+	local generation=12345678-1234-4234-8234-123456789abc how
+	for how in snapshot reset foreign_device; do
+		add_origin a "$disk"
+		dmsetup message a 0 restore "$generation" 7
+		dmsetup message a 0 load 0+300:3
+		case $how in
+		snapshot)
+			snapshot
+			end_snapshot
+			;;
+		reset) dmsetup message a 0 reset ;;
+		foreign_device) reload_device a "0 196608 diffsnap-origin $other" ;;
+		esac
+		expect_fail 1 'No such' dmsetup message a 0 load 0+8:1
+		expect_fail 1 'No such' dmsetup message a 0 restored
+		expect_fail 1 'exists' dmsetup message a 0 restore "$generation" 7
+		[[ $(generation a) != "$generation" ]] || fail "$how: the generation goes on"
+		remove_device a
+	done
+	add_origin a "$disk"
+	expect_fail 1 'No such' dmsetup message a 0 load 0+8:1
+	expect_fail 1 'No such' dmsetup message a 0 restored
+	for wrong in 'restore' 'restore x 7' "restore $generation" "restore $generation x" "restore $generation 7 7"; do
+		# shellcheck disable=SC2086 # words
+		expect_fail 1 'Invalid' dmsetup message a 0 $wrong
+	done
+	expect_fail 1 'out of range' dmsetup message a 0 restore "$generation" 1073741824
+	dmsetup message a 0 restore "$generation" 1073741823
+	expect_fail 1 'out of range' dmsetup message a 0 load 0+8:1073741825
+	expect_fail 1 'out of range' dmsetup message a 0 load 0+8:0
+	expect_fail 1 'out of range' dmsetup message a 0 load 196608+1:1
+	for wrong in '' 0+8 0+8:x 0+8:1:1 0+0:1; do
+		# shellcheck disable=SC2086 # words
+		expect_fail 1 'Invalid' dmsetup message a 0 load $wrong
+	done
+	expect_fail 1 'Invalid' dmsetup message a 0 restored now
+	dmsetup message a 0 load 0+8:1073741824 128+8:1
+	dmsetup message a 0 restored
+	changed 1073741823 '0+128'
+	snapshot
+	assert_eq 1073741824 "$(number a)"
+}
+
 # ---- under load
 
 images_differ_where_told() {
@@ -280,4 +360,6 @@ test_case wrong-questions wrong_questions
 test_case reset reset
 test_case tables tables
 test_case foreign-table foreign_table
+test_case restored restored
+test_case restored-in-vain restored_in_vain
 test_case images-differ-where-told images_differ_where_told
