@@ -183,7 +183,8 @@ dm::Table FakeDeviceMapper::status(const std::string &name) {
     if (line.target == dm::OriginTable::target) {
       line.params = found.origin_state + ' ' +
                     (found.origin_state == "idle" ? std::string("-") : found.store.to_string()) + " 0 0 0 " +
-                    found.newest.generation + ' ' + std::to_string(found.newest.number) + " 128";
+                    found.newest.generation + ' ' + std::to_string(found.newest.number) + ' ' +
+                    std::to_string(found.tracking_block);
     } else if (line.target == dm::StoreTable::target) {
       const bool cut = found.store_state == "active";
       line.params = found.store_state + " - 0/" + std::to_string(line.length) + " 0 0 " +
@@ -275,6 +276,12 @@ int FakeDeviceMapper::deliver_to_origin(Device &origin, const std::vector<std::s
     }
     return since && *since <= origin.newest.number ? 0 : EINVAL;
   }
+  if (words[0] == "restore") {
+    origin.restoring = ChangeId{std::string(words[1]), *parse_number<std::uint64_t>(words[2])};
+  }
+  if (words[0] == "restored") {
+    origin.newest = *origin.restoring;
+  }
   if (words[0] == "reset") {
     if (origin.origin_state != "idle") {
       return EBUSY;
@@ -329,7 +336,7 @@ std::string FakeDeviceMapper::message(const std::string &name, const std::string
   }
   std::string answer;
   Device &found = device(name);
-  if (starts_with(text, "changes ") && !found.answers.empty()) {
+  if ((starts_with(text, "changes ") || starts_with(text, "numbers ")) && !found.answers.empty()) {
     answer = found.answers.front();
     found.answers.erase(found.answers.begin());
   }

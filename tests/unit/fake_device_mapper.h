@@ -58,7 +58,9 @@ class FakeDeviceMapper final : public dm::DeviceMapper {
     DeviceId store;
     std::string origin_state = "idle";
     ChangeId newest{"0198c0de-0000-7000-8000-000000000000", 0};
-    /** What it answers to `changes`, one after the other, whatever is asked. */
+    Sectors tracking_block = 128;
+    std::optional<ChangeId> restoring;
+    /** What it answers to `changes` and `numbers`, one after the other, whatever is asked. */
     std::vector<std::string> answers;
   };
 

@@ -25,6 +25,7 @@ class FakeBlockDevices final : public sys::BlockDevices {
   std::map<std::string, DeviceId> file_devices;
   std::map<std::string, std::vector<sys::ByteRange>> extents;
   std::vector<sys::ByteRange> discarded;
+  std::map<DeviceId, sys::WriteEvidence> evidence;
 
   sys::BlockDeviceFacts &add(DeviceId id, const std::string &name, Sectors size) {
     sys::BlockDeviceFacts facts;
@@ -57,6 +58,7 @@ class FakeBlockDevices final : public sys::BlockDevices {
   void discard(const std::string &, const std::vector<sys::ByteRange> &ranges) override {
     discarded.insert(discarded.end(), ranges.begin(), ranges.end());
   }
+  sys::WriteEvidence write_evidence(DeviceId id) override { return evidence[id]; }
   void flush(DeviceId) override {}
 
  private:

@@ -26,6 +26,7 @@ int run_attach(Context &context, const Invocation &invocation) {
   if (invocation.has("tracking-block")) {
     options.tracking_block = sys::parse_size(invocation.value("tracking-block")) >> sector_shift;
   }
+  options.tracker_directory = context.tracker_directory();
   options.dry_run = context.dry_run();
 
   const Environment env = context.environment_for_changes();
@@ -33,6 +34,9 @@ int run_attach(Context &context, const Invocation &invocation) {
   // Data, and therefore in spite of -q: it is what users have to open from now on.
   context.out() << "/dev/mapper/" << result.name << '\n';
   if (!context.dry_run()) {
+    if (result.tracker_lost) {
+      context.warn(*result.tracker_lost);
+    }
     context.explain("Origin \"" + result.name + "\" attached" + (result.live ? ", live." : "."));
   }
   return exit_done;

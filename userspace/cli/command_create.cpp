@@ -93,13 +93,15 @@ std::string free_name(const Inventory &inventory) {
 /** Takes the origin target off again what it was put on for a snapshot that then was not made. */
 class Attachments {
  public:
-  explicit Attachments(const Environment &env) : env_(env) {}
+  Attachments(Context &context, const Environment &env) : context_(context), env_(env) {}
   Attachments(const Attachments &) = delete;
   Attachments &operator=(const Attachments &) = delete;
   ~Attachments() {
     for (auto origin = origins_.rbegin(); origin != origins_.rend(); ++origin) {
       try {
-        detach(env_, *origin);
+        DetachOptions options;
+        options.tracker_directory = context_.tracker_directory();
+        detach(env_, *origin, options);
       } catch (const std::exception &) {
         // The error that led here counts; `origins` shows what stayed attached, and it does no harm.
       }
@@ -108,11 +110,18 @@ class Attachments {
 
   void add(DeviceId device) {
     origins_.reserve(origins_.size() + 1);
-    origins_.push_back(attach(env_, device).origin);
+    AttachOptions options;
+    options.tracker_directory = context_.tracker_directory();
+    const AttachResult result = attach(env_, device, options);
+    origins_.push_back(result.origin);
+    if (result.tracker_lost) {
+      context_.warn(*result.tracker_lost);
+    }
   }
   void keep() noexcept { origins_.clear(); }
 
  private:
+  Context &context_;
   const Environment &env_;
   std::vector<DeviceId> origins_;
 };
@@ -209,7 +218,7 @@ int run_create(Context &context, const Invocation &invocation) {
   options.origins = origins.all;
   options.dry_run = context.dry_run();
 
-  Attachments attachments(env);
+  Attachments attachments(context, env);
   if (context.dry_run() && !origins.to_attach.empty()) {
     // The rest can only be checked with the origin targets in place.
     for (const DeviceId device : origins.to_attach) {

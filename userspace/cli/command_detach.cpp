@@ -18,7 +18,13 @@ int run_detach(Context &context, const Invocation &invocation) {
       origin = inventory.find_origin_on(device);
     }
     const std::string name = origin ? origin->name() : words;
-    detach(env, device, context.dry_run());
+    DetachOptions options;
+    options.tracker_directory = context.tracker_directory();
+    options.dry_run = context.dry_run();
+    const DetachResult result = detach(env, device, options);
+    if (result.tracker_lost) {
+      context.warn(*result.tracker_lost);
+    }
     if (!context.dry_run()) {
       context.done("Origin \"" + name + "\" detached.");
     }

@@ -88,4 +88,11 @@ void Context::warn(const std::string &line) {
   err_ << "  WARNING: " << line << '\n';
 }
 
+void Context::warn(const Error &error) {
+  warn(std::string(error.what()) + '.');
+  if (!error.hint().empty()) {
+    err_ << "  " << error.hint() << '\n';
+  }
+}
+
 }  // namespace diffsnap::cli

@@ -10,6 +10,7 @@
 
 #include "core/change_lock.h"
 #include "core/environment.h"
+#include "core/saved_tracker.h"
 #include "sys/memlock.h"
 
 namespace diffsnap::cli {
@@ -25,8 +26,13 @@ class Context {
   /** The streams must outlive this object. */
   Context(std::ostream &out, std::ostream &err) : out_(out), err_(err) {}
   /** On something else than this machine, for tests. */
-  Context(std::ostream &out, std::ostream &err, dm::DeviceMapper &dm, sys::BlockDevices &devices)
-      : out_(out), err_(err), dm_(&dm), devices_(&devices) {}
+  Context(std::ostream &out, std::ostream &err, dm::DeviceMapper &dm, sys::BlockDevices &devices,
+          std::string tracker_directory = {})
+      : out_(out),
+        err_(err),
+        dm_(&dm),
+        devices_(&devices),
+        tracker_directory_(std::move(tracker_directory)) {}
 
   /** Takes -q, -v, -t, -f of a command line over. */
   void configure(const Invocation &invocation);
@@ -46,6 +52,9 @@ class Context {
   [[nodiscard]] dm::DeviceMapper &device_mapper();
   [[nodiscard]] sys::ProcessMemory &memory() noexcept { return memory_; }
 
+  /** Where detached origins leave their change trackers; empty: nowhere. */
+  [[nodiscard]] const std::string &tracker_directory() const noexcept { return tracker_directory_; }
+
   [[nodiscard]] bool force() const noexcept { return force_; }
   /** -t: check everything, change nothing. */
   [[nodiscard]] bool dry_run() const noexcept { return dry_run_; }
@@ -62,6 +71,8 @@ class Context {
   void explain(const std::string &line);
   /** On stderr, always. */
   void warn(const std::string &line);
+  /** Of something that did not keep the command from being done, with its hint. */
+  void warn(const Error &error);
 
  private:
   std::ostream &out_;
@@ -70,6 +81,7 @@ class Context {
   std::unique_ptr<sys::BlockDevices> own_devices_;
   dm::DeviceMapper *dm_ = nullptr;
   sys::BlockDevices *devices_ = nullptr;
+  std::string tracker_directory_ = default_tracker_directory;
   sys::ProcessMemory memory_;
   std::unique_ptr<ChangeLock> lock_;
   bool quiet_ = false;

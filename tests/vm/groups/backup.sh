@@ -18,8 +18,9 @@ data=/dev/mapper/data
 newest() { echo "$(field origins generation "$1"):$(field origins change_number "$1")"; }
 
 # write_at OFFSET LENGTH: random data to the origin, in KiB
-write_at() {
-	dd if=/dev/urandom of=$data bs=4k seek="$(($1 * 1024))" count="$(($2 / 4))" oflag=seek_bytes,direct status=none
+write_at() { write_to $data "$@"; }
+write_to() {
+	dd if=/dev/urandom of="$1" bs=4k seek="$(($2 * 1024))" count="$(($3 / 4))" oflag=seek_bytes,direct status=none
 }
 
 # state_of FILE: of a target
@@ -140,9 +141,10 @@ new_generation() {
 	refused 5 'full backup is due' diffsnap changes two/data --since "$before"
 	expect_fail 5 'full backup is due' diffsnap send two/data --since "$before"
 	diffsnap remove -q two
-	# taken off and put on again, nobody knows what was written between
+	# taken off and put on again, and written to in between
 	before=$(newest data)
 	diffsnap detach -q data
+	write_to "$disk" 0 4
 	diffsnap attach -q "$disk" -n data
 	snapshot three -s "$store" data
 	refused 5 'full backup is due' diffsnap changes three/data --since "$before"

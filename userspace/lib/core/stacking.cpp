@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <memory>
 
 #include "core/naming.h"
+#include "core/saved_tracker.h"
 #include "core/steps.h"
 #include "core/table_copy.h"
 #include "sys/block_device.h"
@@ -107,7 +109,7 @@ AttachResult attach_live(const Environment &env, const dm::DeviceInfo &device, c
   const dm::Table before = env.dm.table(device.name);
   check_live(device, before);
   const std::string real = real_name(device.name);
-  const AttachResult result{device.name, device.id, true};
+  const AttachResult result{device.name, device.id, true, {}};
   if (options.dry_run) {
     return result;
   }
@@ -156,7 +158,7 @@ AttachResult attach_plain(const Environment &env, const sys::BlockDeviceFacts &f
   if (!env.devices.can_open_exclusively(facts.id)) {
     refuse("attach", facts.id, EBUSY, "it is in use", "Only a device-mapper device can be attached in use.");
   }
-  AttachResult result{name, {}, false};
+  AttachResult result{name, {}, false, {}};
   if (options.dry_run) {
     return result;
   }
@@ -193,19 +195,58 @@ void detach_plain(const Environment &env, const OriginInfo &origin) {
   cookie->wait();
 }
 
+/** As attach(), and whatever the tracker was is of no interest. */
+AttachResult attach_anew(const Environment &env, const sys::BlockDeviceFacts &facts,
+                         const AttachOptions &options) {
+  if (const auto info = env.dm.info(facts.id)) {
+    if (!options.name.empty() && options.name != info->name) {
+      refuse("attach", facts.id, EINVAL, "a device-mapper device keeps its name, \"" + info->name + '"');
+    }
+    return attach_live(env, *info, options);
+  }
+  return attach_plain(env, facts, options);
+}
+
+/** Leaves the tracker of an origin that is about to be detached; null, and why, if that cannot be. */
+std::unique_ptr<TrackerSave> save_tracker(const Environment &env, const OriginInfo &origin,
+                                          const std::string &directory, DetachResult &result) {
+  try {
+    if (origin.device.open_count > 0) {
+      throw Error("keep", "the change tracker of \"" + origin.name() + '"', EBUSY,
+                  "the device is in use, and may be written to without it", "Its next backup is a full one.");
+    }
+    return std::make_unique<TrackerSave>(
+        env, origin, origin.live ? origin.device.id : origin.table.real_device, directory);
+  } catch (const Error &error) {
+    result.tracker_lost = error;
+    return nullptr;
+  }
+}
+
 }  // namespace
 
 AttachResult attach(const Environment &env, DeviceId device, const AttachOptions &options) {
   check_tracking_block(options);
   const sys::BlockDeviceFacts facts = env.devices.facts(device);
   check_device(facts, read_inventory(env.dm));
-  if (const auto info = env.dm.info(device)) {
-    if (!options.name.empty() && options.name != info->name) {
-      refuse("attach", device, EINVAL, "a device-mapper device keeps its name, \"" + info->name + '"');
-    }
-    return attach_live(env, *info, options);
+  if (options.dry_run || options.tracker_directory.empty()) {
+    return attach_anew(env, facts, options);
   }
-  return attach_plain(env, facts, options);
+  AttachOptions as_before = options;
+  const auto saved = find_saved_tracker(env, device, options.tracker_directory);
+  if (saved && !options.tracking_block) {
+    as_before.tracking_block = saved->tracking_block;
+  }
+  AttachResult result = attach_anew(env, facts, as_before);
+  if (saved) {
+    // Now, since from here on no write can be missed.
+    try {
+      restore_tracker(env, *saved, result.origin, device);
+    } catch (const Error &error) {
+      result.tracker_lost = error;
+    }
+  }
+  return result;
 }
 
 bool can_attach_live(const Environment &env, DeviceId device) {
@@ -222,7 +263,7 @@ bool can_attach_live(const Environment &env, DeviceId device) {
   return true;
 }
 
-void detach(const Environment &env, DeviceId device, bool dry_run) {
+DetachResult detach(const Environment &env, DeviceId device, const DetachOptions &options) {
   const Inventory inventory = read_inventory(env.dm);
   const OriginInfo *origin = inventory.find_origin_on(device);
   if (origin == nullptr) {
@@ -248,14 +289,27 @@ void detach(const Environment &env, DeviceId device, bool dry_run) {
       refuse("detach", device, EBUSY, "it is in use");
     }
   }
-  if (dry_run) {
-    return;
+  DetachResult result;
+  if (options.dry_run) {
+    return result;
+  }
+  std::unique_ptr<TrackerSave> save;
+  if (!options.tracker_directory.empty() && status->newest.number > 0) {
+    save = save_tracker(env, *origin, options.tracker_directory, result);
   }
   if (origin->live) {
     detach_live(env, *origin);
   } else {
     detach_plain(env, *origin);
   }
+  if (save) {
+    try {
+      save->keep();
+    } catch (const Error &error) {
+      result.tracker_lost = error;
+    }
+  }
+  return result;
 }
 
 }  // namespace diffsnap

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/device_id.h"
+#include "base/error.h"
 #include "core/environment.h"
 #include "core/inventory.h"
 
@@ -17,6 +18,8 @@ struct AttachOptions {
   std::string name;
   /** Unit of change tracking; nothing: the kernel's default. */
   std::optional<Sectors> tracking_block;
+  /** Where detach() has left the change tracker, if it did; empty: it is not looked for. */
+  std::string tracker_directory;
   /** Check everything, change nothing. */
   bool dry_run = false;
 };
@@ -27,6 +30,8 @@ struct AttachResult {
   DeviceId origin;
   /** A dm device was stacked live: its name and users stayed. */
   bool live = false;
+  /** Why the tracker that was left does not go on; nothing if it does, or none was. */
+  std::optional<Error> tracker_lost;
 };
 
 /**
@@ -40,11 +45,23 @@ AttachResult attach(const Environment &env, DeviceId device, const AttachOptions
 /** Whether attach() would stack it live, so that `create` may do it by itself. */
 [[nodiscard]] bool can_attach_live(const Environment &env, DeviceId device);
 
+struct DetachOptions {
+  /** Where to leave the change tracker for the next attach(), see core/saved_tracker.h; empty: nowhere. */
+  std::string tracker_directory;
+  /** Check everything, change nothing. */
+  bool dry_run = false;
+};
+
+struct DetachResult {
+  /** Why the tracker could not be left; nothing if it was, or if it knows of no snapshot. */
+  std::optional<Error> tracker_lost;
+};
+
 /**
  * Takes the origin target off again. @p device is the origin, or the device below it. Throws Error: EBUSY if
  * a snapshot holds it, or, of one that was not stacked live, if it is in use; ENODEV if it is not attached.
  */
-void detach(const Environment &env, DeviceId device, bool dry_run = false);
+DetachResult detach(const Environment &env, DeviceId device, const DetachOptions &options = {});
 
 }  // namespace diffsnap
 

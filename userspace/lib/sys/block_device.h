@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/device_id.h"
+#include "sys/write_evidence.h"
 
 namespace diffsnap::sys {
 
@@ -65,6 +66,8 @@ class BlockDevices {
   [[nodiscard]] virtual std::vector<ByteRange> file_extents(const std::string &path) = 0;
   /** Tells a device that ranges are not needed (BLKDISCARD). @param path a device node. */
   virtual void discard(const std::string &path, const std::vector<ByteRange> &ranges) = 0;
+  /** Whether it was written to meanwhile; see sys/write_evidence.h. */
+  [[nodiscard]] virtual WriteEvidence write_evidence(DeviceId id) = 0;
   /** Writes out what is dirty of this device (fsync of its node). */
   virtual void flush(DeviceId id) = 0;
 };

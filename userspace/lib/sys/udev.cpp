@@ -19,6 +19,14 @@ struct UdevDestroyer {
   void operator()(udev_device *device) const noexcept { udev_device_unref(device); }
 };
 
+using Context = std::unique_ptr<udev, UdevDestroyer>;
+using Device = std::unique_ptr<udev_device, UdevDestroyer>;
+
+/** Null if udev does not know it, or there is no @p context. */
+Device find_device(const Context &context, DeviceId id) {
+  return Device(context ? udev_device_new_from_devnum(context.get(), 'b', id.to_dev_t()) : nullptr);
+}
+
 }  // namespace
 
 bool udev_is_running() {
@@ -27,12 +35,8 @@ bool udev_is_running() {
 
 std::vector<std::string> device_links(DeviceId id) {
   std::vector<std::string> links;
-  const std::unique_ptr<udev, UdevDestroyer> context(udev_new());
-  if (!context) {
-    return links;
-  }
-  const std::unique_ptr<udev_device, UdevDestroyer> device(
-      udev_device_new_from_devnum(context.get(), 'b', id.to_dev_t()));
+  const Context context(udev_new());
+  const Device device = find_device(context, id);
   if (!device) {
     return links;
   }
@@ -44,6 +48,13 @@ std::vector<std::string> device_links(DeviceId id) {
   }
   std::sort(links.begin(), links.end());
   return links;
+}
+
+std::string device_serial(DeviceId id) {
+  const Context context(udev_new());
+  const Device device = find_device(context, id);
+  const char *serial = device ? udev_device_get_property_value(device.get(), "ID_SERIAL") : nullptr;
+  return serial != nullptr ? serial : "";
 }
 
 bool wait_for_path(const std::string &path, std::chrono::milliseconds timeout) {

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "core/saved_tracker.h"
+
+#include <cerrno>
+#include <filesystem>
+
+#include "base/text.h"
+#include "catch.h"
+#include "core/stacking.h"
+#include "errors.h"
+#include "fake_system.h"
+#include "temporary_directory.h"
+
+namespace diffsnap {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr DeviceId vdb{252, 16};
+const std::string generation = "0198c0de-0000-7000-8000-00000000abcd";
+
+/** A logical volume whose tracker has something to tell. */
+struct Saved : test::FakeSystem {
+  test::TemporaryDirectory directory;
+  std::string trackers = directory / "trackers";
+  DeviceId lv;
+
+  Saved() {
+    devices.add(vdb, "vdb", 1 << 20);
+    lv = dm.add_device("vg-root", "LVM-abcdef", {dm::LinearTable{0, 8192, vdb, 2048}.line()});
+    devices.evidence[lv] = {"boot/7", "10/80/0/0", "LVM-abcdef", "ext4 as it was"};
+  }
+
+  AttachResult attached() {
+    AttachOptions options;
+    options.tracker_directory = trackers;
+    return attach(env, lv, options);
+  }
+  DetachResult detached() {
+    DetachOptions options;
+    options.tracker_directory = trackers;
+    return detach(env, lv, options);
+  }
+  /** Attaches it, has it make 3 snapshots, and detaches it again. */
+  void save(std::vector<std::string> answers = {"512 0+128:1 256+128:4", "- 512+128:2"}) {
+    attached();
+    auto &origin = dm.device("vg-root");
+    origin.newest = {generation, 3};
+    origin.answers = std::move(answers);
+    const auto result = detached();
+    REQUIRE_FALSE(result.tracker_lost);
+    // What the module would make of the next table.
+    dm.device("vg-root").newest = {"0198c0de-0000-7000-8000-000000000000", 0};
+    log.clear();
+  }
+  std::vector<std::string> files() const {
+    std::vector<std::string> names;
+    std::error_code error;
+    for (const auto &entry : fs::directory_iterator(trackers, error)) {
+      names.push_back(entry.path().filename());
+    }
+    return names;
+  }
+  std::string file() const { return trackers + '/' + generation; }
+  const ChangeId &newest() { return dm.device("vg-root").newest; }
+  /** Of the messages that were sent. */
+  std::vector<std::string> told() const {
+    std::vector<std::string> texts;
+    const std::string prefix = "message vg-root ";
+    for (const std::string &line : log) {
+      if (starts_with(line, prefix)) {
+        texts.push_back(line.substr(prefix.size()));
+      }
+    }
+    return texts;
+  }
+  void require_lost(const AttachResult &result, int error, const std::string &reason) {
+    REQUIRE(result.tracker_lost);
+    CHECK(result.tracker_lost->error_number() == error);
+    CHECK(result.tracker_lost->reason() == reason);
+    CHECK(result.tracker_lost->hint() == "Its next backup is a full one.");
+    CHECK(newest().generation != generation);
+    CHECK(files().empty());
+  }
+};
+
+TEST_CASE_METHOD(Saved, "a tracker goes on after detach and attach, once", "[saved_tracker]") {
+  save();
+  CHECK(files() == std::vector<std::string>{generation});
+  const auto result = attached();
+  CHECK_FALSE(result.tracker_lost);
+  CHECK(newest() == ChangeId{generation, 3});
+  CHECK(told() == std::vector<std::string>{"restore " + generation + " 3", "load 0+128:1 256+128:4",
+                                           "load 512+128:2", "restored"});
+  CHECK(dm::OriginTable::parse(dm.device("vg-root").live[0])->tracking_block == Sectors{128});
+  CHECK(files().empty());
+}
+
+TEST_CASE_METHOD(Saved, "many ranges go in several messages", "[saved_tracker]") {
+  std::string answer = "-";
+  for (unsigned i = 0; i < 100; ++i) {
+    answer += ' ' + std::to_string(i * 256) + "+128:1";
+  }
+  save({answer});
+  attached();
+  const auto texts = told();
+  REQUIRE(texts.size() == 4);
+  CHECK(split_words(texts[1]).size() == 65);
+  CHECK(split_words(texts[2]).size() == 37);
+}
+
+TEST_CASE_METHOD(Saved, "one that knows of no snapshot is not worth a file", "[saved_tracker]") {
+  attached();
+  CHECK_FALSE(detached().tracker_lost);
+  CHECK(files().empty());
+}
+
+TEST_CASE_METHOD(Saved, "one whose device stays in use is not kept", "[saved_tracker]") {
+  attached();
+  dm.device("vg-root").newest = {generation, 3};
+  dm.device("vg-root").info.open_count = 1;
+  const auto result = detached();
+  REQUIRE(result.tracker_lost);
+  CHECK(result.tracker_lost->error_number() == EBUSY);
+  CHECK(files().empty());
+  CHECK_FALSE(dm.exists("vg-root-diffsnap"));
+}
+
+TEST_CASE_METHOD(Saved, "a detach that fails leaves no state, at whichever step", "[saved_tracker]") {
+  attached();
+  dm.device("vg-root").newest = {generation, 3};
+  unsigned failed = 0;
+  for (int call = 1;; ++call) {
+    CAPTURE(call);
+    dm.device("vg-root").answers = {"-"};
+    faults.fail_at(call, EIO);
+    try {
+      const auto result = detached();
+      // Either the state could not be read, or what is left to do does not concern it.
+      CHECK(files().empty() == result.tracker_lost.has_value());
+      break;
+    } catch (const Error &) {
+      CHECK(files().empty());
+      ++failed;
+    }
+  }
+  CHECK_FALSE(dm.any_suspended());
+  CHECK(failed + faults.triggered() > 0);
+}
+
+TEST_CASE_METHOD(Saved, "an answer that is not understood is not kept", "[saved_tracker]") {
+  attached();
+  dm.device("vg-root").newest = {generation, 3};
+  dm.device("vg-root").answers = {GENERATE("", "x 0+128:1", "0 0+128:1")};
+  const auto result = detached();
+  REQUIRE(result.tracker_lost);
+  CHECK(result.tracker_lost->error_number() == EPROTO);
+  CHECK(files().empty());
+}
+
+TEST_CASE_METHOD(Saved, "whatever was written in between ends the generation", "[saved_tracker]") {
+  save();
+  devices.evidence[lv].writes = "11/88/0/0";
+  require_lost(attached(), ESTALE, "the device was written to since it was detached");
+}
+
+TEST_CASE_METHOD(Saved, "writes that are not counted may have been", "[saved_tracker]") {
+  SECTION("then") {
+    devices.evidence[lv].writes.clear();
+    save();
+    devices.evidence[lv].writes = "10/80/0/0";
+  }
+  SECTION("or now") {
+    save();
+    devices.evidence[lv].writes.clear();
+  }
+  require_lost(attached(), ESTALE, "the kernel does not count what is written to the device");
+}
+
+TEST_CASE_METHOD(Saved, "of a device that was made anew its file system is asked", "[saved_tracker]") {
+  save();
+  devices.evidence[lv].incarnation = "another boot/3";
+  devices.evidence[lv].writes = "0/0/0/0";
+  SECTION("which is as it was") {
+    CHECK_FALSE(attached().tracker_lost);
+    CHECK(newest() == ChangeId{generation, 3});
+  }
+  SECTION("which was used") {
+    devices.evidence[lv].superblock = "ext4 mounted again";
+    require_lost(attached(), ESTALE, "its file system was in use since it was detached");
+  }
+  SECTION("which is not there any more") {
+    devices.evidence[lv].superblock.clear();
+    require_lost(attached(), ESTALE,
+                 "nothing on the device shows whether it was written to since it was detached");
+  }
+  SECTION("which is mounted") {
+    devices.usages[lv] = "mounted on /";
+    require_lost(attached(), ESTALE, "the device was in use before it was attached");
+  }
+}
+
+TEST_CASE_METHOD(Saved, "another device's state is let alone", "[saved_tracker]") {
+  save();
+  devices.evidence[lv].incarnation = "another boot/3";
+  devices.evidence[lv].identity = GENERATE("LVM-other", "");
+  CHECK_FALSE(attached().tracker_lost);
+  CHECK(newest().generation != generation);
+  CHECK(files() == std::vector<std::string>{generation});
+}
+
+TEST_CASE_METHOD(Saved, "a device that has changed its form does not go on", "[saved_tracker]") {
+  save();
+  SECTION("another size") {
+    dm.device("vg-root").live = {dm::LinearTable{0, 16384, vdb, 2048}.line()};
+    require_lost(attached(), EINVAL, "it had another size");
+  }
+  SECTION("another tracking block, asked for") {
+    AttachOptions options;
+    options.tracker_directory = trackers;
+    options.tracking_block = 8;
+    dm.device("vg-root").tracking_block = 8;  // as the module would have it then
+    require_lost(attach(env, lv, options), EINVAL, "it had another tracking block");
+  }
+}
+
+TEST_CASE_METHOD(Saved, "a file that was damaged is not believed", "[saved_tracker]") {
+  save();
+  std::string text = test::read_file(file());
+  SECTION("a number changed") {
+    text.replace(text.find(":4"), 2, ":1");
+  }
+  SECTION("a line lost") {
+    const auto at = text.find("512+128:2\n");
+    text.erase(at, 10);
+  }
+  SECTION("the end lost") {
+    text.erase(text.find("end "));
+  }
+  SECTION("something added") {
+    text += "0+128:1\n";
+  }
+  test::write_file(file(), text);
+  const auto result = attached();
+  REQUIRE(result.tracker_lost);
+  CHECK(result.tracker_lost->error_number() == ESTALE);
+  CHECK(newest().generation != generation);
+  CHECK(files().empty());
+}
+
+TEST_CASE_METHOD(Saved, "what is no state at all is let alone", "[saved_tracker]") {
+  fs::create_directories(trackers);
+  test::write_file(trackers + "/README",
+                   GENERATE("", "hello\n", "diffsnap tracker 1\n\n", "diffsnap tracker 2\nsize 3\n"));
+  CHECK_FALSE(attached().tracker_lost);
+  CHECK(files() == std::vector<std::string>{"README"});
+}
+
+TEST_CASE_METHOD(Saved, "a state is taken up whole or not at all, at whichever step that fails",
+                 "[saved_tracker]") {
+  save();
+  unsigned kept = 0, lost = 0;
+  for (int call = 1;; ++call) {
+    CAPTURE(call);
+    faults.fail_at(call, EIO);
+    try {
+      const auto result = attached();
+      CHECK(files().empty());
+      CHECK((newest() == ChangeId{generation, 3}) == !result.tracker_lost);
+      if (!faults.triggered()) {
+        break;
+      }
+      faults.fail_at(0, 0);
+      lost += result.tracker_lost.has_value();
+      detach(env, lv);
+      save();
+    } catch (const Error &) {
+      // Not attached: it can be tried again.
+      CHECK(files() == std::vector<std::string>{generation});
+      ++kept;
+    }
+  }
+  CHECK(kept > 0);
+  CHECK(lost == 4);
+}
+
+TEST_CASE_METHOD(Saved, "a newer state takes the place of an older one", "[saved_tracker]") {
+  save();
+  test::write_file(trackers + "/older", test::read_file(file()));
+  attached();
+  dm.device("vg-root").answers = {"-"};
+  detached();
+  CHECK(files() == std::vector<std::string>{generation});
+}
+
+}  // namespace
+}  // namespace diffsnap

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A file: a line that says what it is, lines "NAME VALUE", an empty line, then the kernel's answers to
+// `numbers` without their first words, and at last the SHA-256 of all lines before.
+#include "core/saved_tracker.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <system_error>
+
+#include "base/text.h"
+#include "base/unique_fd.h"
+#include "core/fd_stream.h"
+#include "stream/sha256.h"
+#include "sys/target_file.h"
+
+namespace diffsnap {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view title = "diffsnap tracker 1";
+constexpr std::string_view end_word = "end ";
+constexpr std::string_view unfinished = ".new";
+
+[[noreturn]] void refuse_answer(const OriginInfo &origin) {
+  throw Error("save", "the change tracker of \"" + origin.name() + '"', EPROTO,
+              "the kernel's answer is not understood");
+}
+
+std::string digest(const std::string &bytes) {
+  if (bytes.empty()) {
+    return {};
+  }
+  stream::Sha256 sum;
+  sum.add(bytes.data(), bytes.size());
+  return sum.finish();
+}
+
+/** With the super block's digest in its place. */
+sys::WriteEvidence evidence_of(const Environment &env, DeviceId device) {
+  sys::WriteEvidence evidence = env.devices.write_evidence(device);
+  evidence.superblock = digest(evidence.superblock);
+  return evidence;
+}
+
+bool is_known_as(const std::string &a, const std::string &b) {
+  return !a.empty() && a == b;
+}
+
+bool is_same_device(const sys::WriteEvidence &a, const sys::WriteEvidence &b) {
+  return is_known_as(a.incarnation, b.incarnation) || is_known_as(a.identity, b.identity);
+}
+
+/** Why a device may have been written to between two looks; empty if it was not. */
+std::string reason_for_doubt(const Environment &env, const sys::WriteEvidence &before, DeviceId device) {
+  const sys::WriteEvidence now = evidence_of(env, device);
+  if (is_known_as(before.incarnation, now.incarnation)) {
+    if (before.writes.empty() || now.writes.empty()) {
+      return "the kernel does not count what is written to the device";
+    }
+    return before.writes == now.writes ? "" : "the device was written to since it was detached";
+  }
+  if (before.superblock.empty() || now.superblock.empty()) {
+    return "nothing on the device shows whether it was written to since it was detached";
+  }
+  if (env.devices.usage(device)) {
+    return "the device was in use before it was attached";
+  }
+  return before.superblock == now.superblock ? "" : "its file system was in use since it was detached";
+}
+
+/** The lines of a file in turn, and whether the last one vouches for them. */
+class Lines {
+ public:
+  explicit Lines(const std::string &path) : file_(path, std::ios::binary) {}
+
+  /** Nothing at the end, which is the line with the sum. */
+  [[nodiscard]] std::optional<std::string> next() {
+    std::string line;
+    if (!std::getline(file_, line)) {
+      return std::nullopt;
+    }
+    if (starts_with(line, end_word)) {
+      whole_ =
+          line.substr(end_word.size()) == sum_.finish() && file_.peek() == std::ifstream::traits_type::eof();
+      return std::nullopt;
+    }
+    sum_.add(line.data(), line.size());
+    sum_.add("\n", 1);
+    return line;
+  }
+  /** After the end. */
+  [[nodiscard]] bool whole() const noexcept { return whole_; }
+
+ private:
+  std::ifstream file_;
+  stream::Sha256 sum_;
+  bool whole_ = false;
+};
+
+/** The named values up to the empty line; nothing if it is another kind of file. */
+std::optional<std::map<std::string, std::string>> read_values(Lines &lines) {
+  std::map<std::string, std::string> values;
+  if (lines.next() != title) {
+    return std::nullopt;
+  }
+  while (const auto line = lines.next()) {
+    if (line->empty()) {
+      return values;
+    }
+    const auto space = line->find(' ');
+    if (space == std::string::npos) {
+      return std::nullopt;
+    }
+    values[line->substr(0, space)] = line->substr(space + 1);
+  }
+  return std::nullopt;
+}
+
+std::optional<SavedTracker> read_saved(const std::string &path) {
+  Lines lines(path);
+  auto values = read_values(lines);
+  if (!values) {
+    return std::nullopt;
+  }
+  const auto newest = ChangeId::parse((*values)["newest"]);
+  const auto block = parse_number<Sectors>((*values)["tracking_block"]);
+  const auto size = parse_number<Sectors>((*values)["size"]);
+  if (!newest || !block || !size) {
+    return std::nullopt;
+  }
+  return SavedTracker{
+      path,
+      *newest,
+      *block,
+      *size,
+      {(*values)["incarnation"], (*values)["writes"], (*values)["identity"], (*values)["superblock"]}};
+}
+
+/** All files in a directory, those that are being written left out. */
+std::vector<std::string> files_in(const std::string &directory) {
+  std::vector<std::string> files;
+  std::error_code error;
+  for (const auto &entry : fs::directory_iterator(directory, error)) {
+    if (entry.path().extension() != unfinished) {
+      files.push_back(entry.path());
+    }
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+void remove_file(const std::string &path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+    throw Error("remove", path, errno);
+  }
+  sys::sync_directory_of(path);
+}
+
+void require_whole(const SavedTracker &saved) {
+  Lines lines(saved.path);
+  while (lines.next()) {
+  }
+  if (!lines.whole()) {
+    throw Error("read", saved.path, EBADMSG, "it is not what was saved");
+  }
+}
+
+/** Tells the kernel what the file says. */
+void load(dm::DeviceMapper &dm, const std::string &origin, Lines &lines) {
+  // A message is a line that the kernel takes apart as a whole.
+  constexpr std::size_t ranges_per_message = 64;
+  while (const auto line = lines.next()) {
+    const auto words = split_words(*line);
+    for (std::size_t at = 0; at < words.size(); at += ranges_per_message) {
+      std::string text = "load";
+      for (std::size_t i = at; i < std::min(at + ranges_per_message, words.size()); ++i) {
+        (text += ' ') += words[i];
+      }
+      static_cast<void>(dm.message(origin, text));
+    }
+  }
+}
+
+}  // namespace
+
+TrackerSave::TrackerSave(const Environment &env, const OriginInfo &origin, DeviceId device,
+                         std::string directory)
+    : directory_(std::move(directory)), evidence_(evidence_of(env, device)) {
+  std::error_code error;
+  fs::create_directories(directory_, error);
+  if (error) {
+    throw Error("make", directory_, error.value());
+  }
+  const auto *status = std::get_if<dm::OriginStatus>(&origin.status);
+  if (status == nullptr) {
+    refuse_answer(origin);
+  }
+  path_ = directory_ + '/' + status->newest.generation;
+  try {
+    write(env.dm, origin);
+  } catch (...) {
+    ::unlink((path_ + std::string(unfinished)).c_str());
+    throw;
+  }
+}
+
+TrackerSave::~TrackerSave() {
+  if (!path_.empty()) {
+    ::unlink((path_ + std::string(unfinished)).c_str());
+  }
+}
+
+void TrackerSave::write(dm::DeviceMapper &dm, const OriginInfo &origin) {
+  const auto &status = std::get<dm::OriginStatus>(origin.status);
+  const std::string path = path_ + std::string(unfinished);
+  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR));
+  if (!fd) {
+    throw Error("write", path, errno);
+  }
+  FdSink file(fd.get(), path);
+  stream::HashingSink sink(file);
+  const auto put = [](stream::Sink &to, const std::string &line) {
+    to.write((line + '\n').data(), line.size() + 1);
+  };
+  put(sink, std::string(title));
+  put(sink, "newest " + status.newest.to_string());
+  put(sink, "tracking_block " + std::to_string(status.tracking_block));
+  put(sink, "size " + std::to_string(origin.table.length));
+  put(sink, "incarnation " + evidence_.incarnation);
+  put(sink, "writes " + evidence_.writes);
+  put(sink, "identity " + evidence_.identity);
+  put(sink, "superblock " + evidence_.superblock);
+  put(sink, "");
+  for (std::optional<Sectors> from = 0; from;) {
+    const std::string answer = dm.message(origin.name(), "numbers " + std::to_string(*from));
+    const auto space = answer.find(' ');
+    const std::string next = answer.substr(0, space);
+    if (space != std::string::npos && space + 1 < answer.size()) {
+      put(sink, answer.substr(space + 1));
+    }
+    const auto number = parse_number<Sectors>(next);
+    if (next != "-" && (!number || *number <= *from)) {
+      refuse_answer(origin);
+    }
+    from = number;
+  }
+  put(file, std::string(end_word) + sink.sha256());
+  file.flush();
+  if (::fsync(fd.get()) != 0) {
+    throw Error("write", path, errno);
+  }
+}
+
+void TrackerSave::keep() {
+  if (::rename((path_ + std::string(unfinished)).c_str(), path_.c_str()) != 0) {
+    throw Error("write", path_, errno);
+  }
+  for (const std::string &other : files_in(directory_)) {
+    const auto saved = other == path_ ? std::nullopt : read_saved(other);
+    if (saved && is_same_device(saved->evidence, evidence_)) {
+      ::unlink(other.c_str());
+    }
+  }
+  sys::sync_directory_of(path_);
+  path_.clear();
+}
+
+std::optional<SavedTracker> find_saved_tracker(const Environment &env, DeviceId device,
+                                               const std::string &directory) {
+  const auto files = files_in(directory);
+  if (files.empty()) {
+    return std::nullopt;
+  }
+  const sys::WriteEvidence now = env.devices.write_evidence(device);
+  for (const std::string &path : files) {
+    auto saved = read_saved(path);
+    if (saved && is_same_device(saved->evidence, now)) {
+      return saved;
+    }
+  }
+  return std::nullopt;
+}
+
+void restore_tracker(const Environment &env, const SavedTracker &saved, DeviceId origin, DeviceId device) {
+  const Inventory inventory = read_inventory(env.dm);
+  const OriginInfo *found = inventory.find_origin(origin);
+  const std::string name = found ? found->name() : origin.to_string();
+  const auto refuse = [&](int error, const std::string &reason) {
+    throw Error("go on with", "the change tracker of \"" + name + '"', error, reason,
+                "Its next backup is a full one.");
+  };
+  // Opened before it is removed, so that nothing can be taken from it twice.
+  Lines lines(saved.path);
+  std::string doubt;
+  try {
+    require_whole(saved);
+    doubt = reason_for_doubt(env, saved.evidence, device);
+  } catch (const Error &error) {
+    doubt = error.what();
+  }
+  remove_file(saved.path);
+  if (!doubt.empty()) {
+    refuse(ESTALE, doubt);
+  }
+  const auto *status = found ? std::get_if<dm::OriginStatus>(&found->status) : nullptr;
+  if (status == nullptr) {
+    refuse(EPROTO, "its status is not understood");
+  }
+  if (status->tracking_block != saved.tracking_block) {
+    refuse(EINVAL, "it had another tracking block");
+  }
+  if (found->table.length != saved.size) {
+    refuse(EINVAL, "it had another size");
+  }
+  static_cast<void>(read_values(lines));
+  try {
+    static_cast<void>(env.dm.message(
+        name, "restore " + saved.newest.generation + ' ' + std::to_string(saved.newest.number)));
+    load(env.dm, name, lines);
+    static_cast<void>(env.dm.message(name, "restored"));
+  } catch (const Error &error) {
+    refuse(error.error_number(), {});
+  }
+}
+
+}  // namespace diffsnap
