@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "context.h"
 
-#include "base/error.h"
 #include "command.h"
-#include "core/inventory.h"
 #include "core/leftovers.h"
 
 namespace diffsnap::cli {
@@ -18,35 +16,10 @@ void Context::configure(const Invocation &invocation) {
   }
 }
 
-dm::DeviceMapper &Context::device_mapper() {
-  if (!dm_) {
-    own_dm_ = dm::open_device_mapper();
-    try {
-      static_cast<void>(own_dm_->driver_version());
-    } catch (const Error &error) {
-      throw InitError("talk to", "device-mapper", error.error_number(), {},
-                      "It needs root's permissions and the kernel's dm-mod module.");
-    }
-    dm_ = own_dm_.get();
-  }
-  return *dm_;
-}
-
-Environment Context::environment() {
-  dm::DeviceMapper &mapper = device_mapper();
-  check_kernel(mapper);
-  if (!devices_) {
-    own_devices_ = sys::system_block_devices();
-    devices_ = own_devices_.get();
-  }
-  return {mapper, *devices_, &memory_};
-}
-
 Environment Context::locked_environment() {
   const Environment env = environment();
-  // Invented devices are nobody else's.
-  if (!dry_run_ && !lock_ && own_dm_) {
-    lock_ = std::make_unique<ChangeLock>(env.dm);
+  if (!dry_run_ && !lock_) {
+    lock_ = machine_.lock_changes();
   }
   return env;
 }

@@ -8,37 +8,26 @@
 #include <string>
 #include <string_view>
 
-#include "core/change_lock.h"
-#include "core/environment.h"
-#include "core/saved_tracker.h"
-#include "sys/memlock.h"
+#include "core/machine.h"
 
 namespace diffsnap::cli {
 
 class Invocation;
 
-/**
- * Opens device-mapper and the like when they are first asked for, so that `help` needs neither root nor a
- * kernel. One per run of the tool.
- */
+/** One per run of the tool. What a command does not ask for is not opened: `help` needs no root. */
 class Context {
  public:
   /** The streams must outlive this object. */
   Context(std::ostream &out, std::ostream &err) : out_(out), err_(err) {}
   /** On something else than this machine, for tests. */
-  Context(std::ostream &out, std::ostream &err, dm::DeviceMapper &dm, sys::BlockDevices &devices,
-          std::string tracker_directory = {})
-      : out_(out),
-        err_(err),
-        dm_(&dm),
-        devices_(&devices),
-        tracker_directory_(std::move(tracker_directory)) {}
+  Context(std::ostream &out, std::ostream &err, dm::DeviceMapper &dm, sys::BlockDevices &devices)
+      : out_(out), err_(err), machine_(dm, devices) {}
 
   /** Takes -q, -v, -t, -f of a command line over. */
   void configure(const Invocation &invocation);
 
   /** Throws InitError without permission, device-mapper or module. */
-  [[nodiscard]] Environment environment();
+  [[nodiscard]] Environment environment() { return machine_.environment(); }
   /**
    * For commands that change devices: one of them at a time, until this object ends. Removes what a killed
    * one has left. With -t, as environment().
@@ -49,11 +38,11 @@ class Context {
   /** Removes what a killed command has left, if this one holds the lock. */
   void clear_up(const Environment &env);
   /** As environment(), but the module need not be there. Throws InitError. */
-  [[nodiscard]] dm::DeviceMapper &device_mapper();
-  [[nodiscard]] sys::ProcessMemory &memory() noexcept { return memory_; }
+  [[nodiscard]] dm::DeviceMapper &device_mapper() { return machine_.device_mapper(); }
+  [[nodiscard]] sys::ProcessMemory &memory() noexcept { return machine_.memory(); }
 
-  /** Where detached origins leave their change trackers; empty: nowhere. */
-  [[nodiscard]] const std::string &tracker_directory() const noexcept { return tracker_directory_; }
+  /** See Machine. */
+  [[nodiscard]] const std::string &tracker_directory() const noexcept { return machine_.tracker_directory(); }
 
   [[nodiscard]] bool force() const noexcept { return force_; }
   /** -t: check everything, change nothing. */
@@ -77,12 +66,7 @@ class Context {
  private:
   std::ostream &out_;
   std::ostream &err_;
-  std::unique_ptr<dm::DeviceMapper> own_dm_;
-  std::unique_ptr<sys::BlockDevices> own_devices_;
-  dm::DeviceMapper *dm_ = nullptr;
-  sys::BlockDevices *devices_ = nullptr;
-  std::string tracker_directory_ = default_tracker_directory;
-  sys::ProcessMemory memory_;
+  Machine machine_;
   std::unique_ptr<ChangeLock> lock_;
   bool quiet_ = false;
   bool verbose_ = false;

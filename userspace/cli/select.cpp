@@ -33,18 +33,6 @@ std::pair<std::string, std::string> split_image_words(const std::string &words) 
   return {words.substr(0, slash), words.substr(slash + 1)};
 }
 
-const OriginInfo &select_origin(const Inventory &inventory, const std::string &words,
-                                const std::string &verb) {
-  const OriginInfo *origin = inventory.find_origin(words);
-  if (!origin) {
-    origin = inventory.find_origin_on(sys::resolve_device(words));
-  }
-  if (!origin) {
-    throw Error(verb, words, ENODEV, "it is no origin");
-  }
-  return *origin;
-}
-
 std::vector<StoreSpec> store_specs(const std::vector<std::string> &values) {
   std::vector<StoreSpec> specs;
 

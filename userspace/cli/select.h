@@ -19,11 +19,6 @@ namespace diffsnap::cli {
 /** Takes SNAPSHOT/ORIGIN apart. Throws SyntaxError. */
 [[nodiscard]] std::pair<std::string, std::string> split_image_words(const std::string &words);
 
-/** The origin of this dm name, or that a device is or lies under. Throws Error, ENODEV. @param verb for the
- * message: "mark". */
-[[nodiscard]] const OriginInfo &select_origin(const Inventory &inventory, const std::string &words,
-                                              const std::string &verb);
-
 /** What -s options name, with sizes in bytes where they have no unit. Throws SyntaxError. */
 [[nodiscard]] std::vector<StoreSpec> store_specs(const std::vector<std::string> &values);
 

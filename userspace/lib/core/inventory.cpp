@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "sys/block_device.h"
 
 namespace diffsnap {
 
@@ -290,6 +291,18 @@ SnapshotInfo get_snapshot(dm::DeviceMapper &dm, const std::string &name, const s
                 "`diffsnap list` shows those that there are.");
   }
   return *found;
+}
+
+const OriginInfo &select_origin(const Inventory &inventory, const std::string &words,
+                                const std::string &verb) {
+  const OriginInfo *origin = inventory.find_origin(words);
+  if (!origin) {
+    origin = inventory.find_origin_on(sys::resolve_device(words));
+  }
+  if (!origin) {
+    throw Error(verb, words, ENODEV, "it is no origin");
+  }
+  return *origin;
 }
 
 void check_kernel(dm::DeviceMapper &dm) {

@@ -105,6 +105,13 @@ struct Inventory {
 [[nodiscard]] SnapshotInfo get_snapshot(dm::DeviceMapper &dm, const std::string &name,
                                         const std::string &verb);
 
+/**
+ * The origin of that dm name, or that a device, named by any words, is or lies under. Throws Error: ENODEV if
+ * there is none, ENOENT or ENOTBLK for words that name no device. @param verb  for the message: "mark".
+ */
+[[nodiscard]] const OriginInfo &select_origin(const Inventory &inventory, const std::string &words,
+                                              const std::string &verb);
+
 /** Throws InitError unless device-mapper answers and the three targets are there. */
 void check_kernel(dm::DeviceMapper &dm);
 
