@@ -107,6 +107,17 @@ refusals() {
 	[[ ! -e copy && ! -e copy.since ]] || fail "a refused backup has begun"
 }
 
+# ---- all of the interface
+
+whole_interface() {
+	on_exit detach_if_attached data
+	on_exit detach_if_attached other
+	on_exit remove_if_there first
+	on_exit remove_if_there second
+	library-client "$disk" "$other" "$store"
+}
+
 test_case full-and-incremental own_directory full_and_incremental
 test_case in-use own_directory in_use
 test_case refusals own_directory refusals
+test_case whole-interface own_directory whole_interface
