@@ -263,7 +263,8 @@ class Manager {
   /**
    * Puts the origin target on a device, given as Store::device is, or by a mount point. A device-mapper
    * device (a logical volume, LUKS) may be in use and keeps its name and its users; users of any other one
-   * go through Origin::path from now on.
+   * go through Origin::path from now on. Its tracker goes on as detach() left it, if the device shows that it
+   * was not written to since: the same generation in Origin::newest says so.
    *
    * EEXIST: it is an origin already, or the name is taken. EBUSY: it is in use, and no device-mapper
    * device. EOPNOTSUPP: it cannot be an origin. ENOENT, ENOTBLK, ENODEV: there is no such device. EINVAL: a
@@ -272,7 +273,8 @@ class Manager {
   Origin attach(const std::string &device, const AttachOptions &options = {});
 
   /**
-   * Takes the origin target off again, live where it was put on live. What the tracker knew is gone.
+   * Takes the origin target off again, live where it was put on live. What the tracker knows is kept for the
+   * next attach() if the device is not in use; see diffsnap-attach(8).
    *
    * EBUSY: a snapshot holds it, or it is in use and was not attached live. ENODEV: it is no origin.
    */

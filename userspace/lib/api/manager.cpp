@@ -98,6 +98,7 @@ Origin Manager::attach(const std::string &device, const AttachOptions &options) 
   if (options.tracking_block) {
     attachment.tracking_block = api::to_sectors(*options.tracking_block, "tracking block");
   }
+  attachment.tracker_directory = state_->machine.tracker_directory();
   const Change change(state_->machine);
   change.clear_up();
   const AttachResult result = diffsnap::attach(change.env, sys::resolve_device(device), attachment);
@@ -108,7 +109,9 @@ void Manager::detach(const std::string &origin) {
   const Change change(state_->machine);
   change.clear_up();
   const Inventory inventory = read_inventory(change.env.dm);
-  diffsnap::detach(change.env, select_origin(inventory, origin, "detach").device.id);
+  DetachOptions options;
+  options.tracker_directory = state_->machine.tracker_directory();
+  diffsnap::detach(change.env, select_origin(inventory, origin, "detach").device.id, options);
 }
 
 std::vector<Origin> Manager::origins() {
