@@ -503,6 +503,49 @@ void change_map_lookup(const struct change_map *map, u64 block,
 		run->nr++;
 }
 
+/* Whether all blocks that @entry stands for were marked after the cut. */
+static bool all_newer(const struct change_map *map, unsigned long entry)
+{
+	return is_number(entry) && entry_number(entry) > map->view;
+}
+
+/* Whether @entry has anything to say about single blocks after the cut. */
+static bool some_newer(const struct change_map *map, unsigned long entry)
+{
+	return entry && !is_number(entry) && entry_leaf(entry)->number > map->view;
+}
+
+void change_map_lookup_newer(const struct change_map *map, u64 block,
+			     struct change_run *run)
+{
+	struct change_slots *slots = locked_slots(map);
+	unsigned long slot = block >> LEAF_SHIFT, end;
+	unsigned int i = block & (LEAF_BLOCKS - 1);
+	unsigned long entry = slots->entry[slot];
+	const struct change_leaf *leaf;
+	bool newer;
+
+	if (!some_newer(map, entry)) {
+		newer = all_newer(map, entry);
+		end = min_t(unsigned long, slots->nr, slot + SLOTS_AT_ONCE);
+		for (slot++; slot < end; slot++)
+			if (some_newer(map, slots->entry[slot]) ||
+			    all_newer(map, slots->entry[slot]) != newer)
+				break;
+		run->number = newer ? map->number : 0;
+		run->nr = ((u64)slot << LEAF_SHIFT) - block;
+		return;
+	}
+
+	leaf = entry_leaf(entry);
+	newer = leaf->base + leaf->bytes[i] > map->view;
+	run->number = newer ? map->number : 0;
+	run->nr = 1;
+	while (i + run->nr < LEAF_BLOCKS &&
+	       (leaf->base + leaf->bytes[i + run->nr] > map->view) == newer)
+		run->nr++;
+}
+
 /*
  * Memory
  */

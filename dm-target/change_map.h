@@ -148,6 +148,13 @@ void change_map_load(struct change_map *map, u64 first, u64 last, u64 number);
 void change_map_lookup(const struct change_map *map, u64 block,
 		       struct change_run *run);
 
+/*
+ * Likewise, of what was marked after the cut whose view there is. The number is
+ * 0 for blocks that were not, and the present interval's for the others.
+ */
+void change_map_lookup_newer(const struct change_map *map, u64 block,
+			     struct change_run *run);
+
 int change_map_module_init(void);
 void change_map_module_exit(void);
 

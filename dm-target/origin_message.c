@@ -77,13 +77,16 @@ static u64 tracked_sectors(struct origin *origin)
 	return member ? member->nr_sectors : origin->nr_sectors;
 }
 
+typedef void (*lookup_fn)(struct tracker *tracker, u64 start,
+			  struct tracked_range *range);
+
 /*
- * Answers with the ranges from sector @next on whose number is above @since.
- * Neighbours with the same number, or any above @since if the number is not
- * told, are one range.
+ * Answers with the ranges from sector @next on whose number is above @since,
+ * as @lookup tells it. Neighbours with the same number, or any above @since if
+ * the number is not told, are one range.
  */
-static int answer_ranges(struct origin *origin, u64 since, u64 next, bool with_number,
-			 char *result, unsigned int maxlen)
+static int answer_ranges(struct origin *origin, lookup_fn lookup, u64 since, u64 next,
+			 bool with_number, char *result, unsigned int maxlen)
 {
 	struct tracked_range range, pending = { };
 	u64 end = tracked_sectors(origin);
@@ -92,7 +95,7 @@ static int answer_ranges(struct origin *origin, u64 since, u64 next, bool with_n
 	if (!answer_init(&answer, result, maxlen))
 		return -EOVERFLOW;
 	while (next < end && !answer_is_full(&answer) && !fatal_signal_pending(current)) {
-		tracker_lookup(&origin->tracker, next, &range);
+		lookup(&origin->tracker, next, &range);
 		range.nr = min(range.nr, end - next);
 		next += range.nr;
 		if (pending.nr && range.number > since &&
@@ -131,7 +134,7 @@ static int message_changes(struct origin *origin, unsigned int argc, char **argv
 		return -ESTALE;
 	if (since > newest)
 		return -EINVAL;
-	return answer_ranges(origin, since, from, false, result, maxlen);
+	return answer_ranges(origin, tracker_lookup, since, from, false, result, maxlen);
 }
 
 /* numbers <from> */
@@ -142,7 +145,25 @@ static int message_numbers(struct origin *origin, unsigned int argc, char **argv
 
 	if (argc != 2 || kstrtou64(argv[1], 10, &from))
 		return -EINVAL;
-	return answer_ranges(origin, 0, from, true, result, maxlen);
+	return answer_ranges(origin, tracker_lookup, 0, from, true, result, maxlen);
+}
+
+/* newer <from> */
+static int message_newer(struct origin *origin, unsigned int argc, char **argv,
+			 char *result, unsigned int maxlen)
+{
+	struct member *member =
+		rcu_dereference_protected(origin->member,
+					  lockdep_is_held(&registry_mutex));
+	u64 from;
+
+	if (argc != 2 || kstrtou64(argv[1], 10, &from))
+		return -EINVAL;
+	/* Before the cut there is no view, and nothing would be newer. */
+	if (!member || !snapshot_active(member->snapshot))
+		return -ENODATA;
+	return answer_ranges(origin, tracker_lookup_newer, 0, from, false, result,
+			     maxlen);
 }
 
 static int check_range(u64 start, u64 nr, u64 nr_sectors)
@@ -243,6 +264,7 @@ static const struct {
 } messages[] = {
 	{ "changes", message_changes },
 	{ "numbers", message_numbers },
+	{ "newer", message_newer },
 	{ "mark", message_mark },
 	{ "reset", message_reset },
 	{ "restore", message_restore },

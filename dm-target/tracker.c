@@ -145,15 +145,28 @@ u64 tracker_state(struct tracker *tracker, uuid_t *generation)
 	return number;
 }
 
-void tracker_lookup(struct tracker *tracker, u64 start, struct tracked_range *range)
+static void lookup(struct tracker *tracker, u64 start, struct tracked_range *range,
+		   void (*look)(const struct change_map *map, u64 block,
+				struct change_run *run))
 {
 	u64 block = start >> tracker->block_shift;
 	struct change_run run;
 
 	spin_lock(&tracker->lock);
-	change_map_lookup(&tracker->map, block, &run);
+	look(&tracker->map, block, &run);
 	range->start = start;
 	range->nr = ((block + run.nr) << tracker->block_shift) - start;
 	range->number = run.number ? run.number - tracker->map.forgotten : 0;
 	spin_unlock(&tracker->lock);
+}
+
+void tracker_lookup(struct tracker *tracker, u64 start, struct tracked_range *range)
+{
+	lookup(tracker, start, range, change_map_lookup);
+}
+
+void tracker_lookup_newer(struct tracker *tracker, u64 start,
+			  struct tracked_range *range)
+{
+	lookup(tracker, start, range, change_map_lookup_newer);
 }

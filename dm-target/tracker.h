@@ -131,4 +131,11 @@ u64 tracker_state(struct tracker *tracker, uuid_t *generation);
  */
 void tracker_lookup(struct tracker *tracker, u64 start, struct tracked_range *range);
 
+/*
+ * Likewise, of what was written after the cut of the snapshot that holds the
+ * origin; the number is 0 for what was not.
+ */
+void tracker_lookup_newer(struct tracker *tracker, u64 start,
+			  struct tracked_range *range);
+
 #endif /* DIFFSNAP_TRACKER_H */

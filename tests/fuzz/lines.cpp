@@ -22,8 +22,8 @@ const std::vector<std::string> other_targets = {
 
 const std::vector<std::string> features = {"low_water", "buffer", "store_timeout", "on_full"};
 
-const std::vector<std::string> messages = {"add",  "cut",   "drop",    "low_water", "changes", "numbers",
-                                           "mark", "reset", "restore", "load",      "restored"};
+const std::vector<std::string> messages = {"add",   "cut",  "drop",  "low_water", "changes", "numbers",
+                                           "newer", "mark", "reset", "restore",   "load",    "restored"};
 
 const std::vector<std::string> odd_numbers = {
     "0",
@@ -320,7 +320,7 @@ std::string Lines::message() {
     words.push_back(number());
   else if (words[0] == "cut" && one_in(2))
     words.push_back(number());
-  else if (words[0] == "numbers")
+  else if (words[0] == "numbers" || words[0] == "newer")
     words.push_back(std::to_string(below(100000)));
   else if (words[0] == "changes")
     words = {words[0], generations_.empty() ? "-" : any(generations_), std::to_string(below(3)),

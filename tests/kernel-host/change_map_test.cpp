@@ -134,6 +134,28 @@ class Tested {
         FAIL("map and model differ");
       }
     }
+    if (!view_.empty()) {
+      require_newer(exactly);
+    }
+  }
+
+  /** The same for what was marked after the cut. */
+  void require_newer(bool exactly) const {
+    for (std::uint64_t block = 0; block < size();) {
+      change_run run;
+      change_map_lookup_newer(&map_, block, &run);
+      if (run.nr == 0) {
+        FAIL("an empty run");
+      }
+      for (const std::uint64_t end = std::min(block + run.nr, size()); block < end; block++) {
+        const bool found = run.number != 0;
+        const bool expected = now_[block] > map_.view;
+        if (exactly ? found != expected : expected && !found) {
+          CAPTURE(block, found, now_[block], map_.view);
+          FAIL("map and model differ after the cut");
+        }
+      }
+    }
   }
 
  private:

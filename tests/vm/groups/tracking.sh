@@ -27,6 +27,9 @@ changes() {
 	echo "${all# }"
 }
 
+# newer ORIGIN [SECTOR]: an answer of what was written after the cut
+newer() { dmsetup message "$1" 0 newer "${2:-0}"; }
+
 # changed SINCE RANGES: of origin a
 changed() { assert_eq "$2" "$(changes a "$1")" "changes since $1"; }
 
@@ -57,7 +60,9 @@ intervals() {
 	fill /dev/mapper/a B 0 8
 	changed 0 '0+128 1920+512'
 	changed 1 ''
+	assert_eq '- 0+128 1280+128' "$(newer a)"
 	end_snapshot
+	expect_fail 1 'No data available' newer a
 	changed 1 '0+128 1280+128'
 	snapshot
 	assert_eq 2 "$(number a)"
@@ -97,6 +102,7 @@ image_writes() {
 	fill /dev/mapper/a D 1024 4
 	blkdiscard -o 8M -l 1M /dev/mapper/image
 	changed 1 '256+128 1024+128'
+	assert_eq '- 256+128 1024+128 2048+128' "$(newer a)"
 	remove_device image
 	end_snapshot
 	changed 2 '256+128 1024+128 2048+128'
