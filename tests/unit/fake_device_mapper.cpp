@@ -336,7 +336,8 @@ std::string FakeDeviceMapper::message(const std::string &name, const std::string
   }
   std::string answer;
   Device &found = device(name);
-  if ((starts_with(text, "changes ") || starts_with(text, "numbers ")) && !found.answers.empty()) {
+  const auto words = split_words(text);
+  if ((words[0] == "changes" || words[0] == "numbers" || words[0] == "newer") && !found.answers.empty()) {
     answer = found.answers.front();
     found.answers.erase(found.answers.begin());
   }

@@ -50,7 +50,7 @@ struct Tracked : test::FakeSystem {
   /** "offset+length ..." in bytes */
   std::string changes(std::optional<ChangeId> since = ChangeId{generation, 1}) {
     const TrackedImage tracked = image();
-    ChangeCursor cursor(dm, tracked, std::move(since));
+    ChangeCursor cursor(dm, tracked, since);
     std::string text;
     while (const auto range = cursor.next()) {
       text += (text.empty() ? "" : " ") + std::to_string(range->offset) + '+' + std::to_string(range->length);

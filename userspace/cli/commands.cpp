@@ -10,7 +10,7 @@ const std::vector<Option> no_options;
 
 const std::vector<Option> &common_options() {
   static const std::vector<Option> options = {
-      {"yes", 'y', {}, "Answer every question with yes. No command asks one at present."},
+      {"yes", 'y', {}, "Answer every question with yes."},
       {"force", 'f', {}, "Do what would be refused to protect data or users in need of a device."},
       {"quiet", 'q', {}, "Say nothing about success.", true},
       {"verbose", 'v', {}, "Say more about what is done, on stderr.", true},
@@ -64,6 +64,8 @@ const std::vector<Command> &commands() {
       {"wait", "SNAPSHOT", "wait for a snapshot's next event", &wait_options, Completes::snapshot, run_wait},
       {"release", "SNAPSHOT/ORIGIN RANGE...", "say that ranges of an image are not needed any more",
        &no_options, Completes::image, run_release},
+      {"rollback", "SNAPSHOT[/ORIGIN]", "put origins back to what their images show", &rollback_options,
+       Completes::snapshot, run_rollback},
       {"changes", "SNAPSHOT/ORIGIN", "list the ranges that differ from an earlier snapshot", &changes_options,
        Completes::image, run_changes},
       {"mark", "ORIGIN", "mark blocks of an origin as changed", &mark_options, Completes::device, run_mark},

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "context.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <iostream>
+
+#include "base/error.h"
 #include "command.h"
 #include "core/leftovers.h"
 
@@ -11,6 +17,7 @@ void Context::configure(const Invocation &invocation) {
   verbose_ = invocation.has("verbose");
   dry_run_ = invocation.has("test");
   force_ = invocation.has("force");
+  yes_ = invocation.has("yes");
   if (dry_run_) {
     err_ << "  TEST MODE: everything is checked, nothing will be changed.\n";
   }
@@ -37,6 +44,21 @@ Environment Context::environment_for_changes() {
   const Environment env = locked_environment();
   clear_up(env);
   return env;
+}
+
+void Context::confirm(const std::string &question, const std::string &verb, const std::string &object) {
+  if (yes_) {
+    return;
+  }
+  if (::isatty(STDIN_FILENO) == 0) {
+    throw Error(verb, object, ECANCELED, "there is nobody to be asked", "With -y it is done without.");
+  }
+  err_ << "  " << question << " [y/n]: " << std::flush;
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer != "y" && answer != "yes") {
+    throw Error(verb, object, ECANCELED, "the answer was not yes", "Nothing was changed.");
+  }
 }
 
 void Context::done(const std::string &line) {

@@ -23,7 +23,7 @@ class Context {
   Context(std::ostream &out, std::ostream &err, dm::DeviceMapper &dm, sys::BlockDevices &devices)
       : out_(out), err_(err), machine_(dm, devices) {}
 
-  /** Takes -q, -v, -t, -f of a command line over. */
+  /** Takes -y, -f, -q, -v, -t of a command line over. */
   void configure(const Invocation &invocation);
 
   /** Throws InitError without permission, device-mapper or module. */
@@ -45,6 +45,11 @@ class Context {
   [[nodiscard]] const std::string &tracker_directory() const noexcept { return machine_.tracker_directory(); }
 
   [[nodiscard]] bool force() const noexcept { return force_; }
+  /**
+   * Asks on stderr whether to go on, unless -y was given. Throws Error with what is asked about if the answer
+   * is not yes, or if stdin is no terminal that could give one.
+   */
+  void confirm(const std::string &question, const std::string &verb, const std::string &object);
   /** -t: check everything, change nothing. */
   [[nodiscard]] bool dry_run() const noexcept { return dry_run_; }
 
@@ -72,6 +77,7 @@ class Context {
   bool verbose_ = false;
   bool dry_run_ = false;
   bool force_ = false;
+  bool yes_ = false;
 };
 
 /**

@@ -33,6 +33,13 @@ std::pair<std::string, std::string> split_image_words(const std::string &words) 
   return {words.substr(0, slash), words.substr(slash + 1)};
 }
 
+std::pair<std::string, std::optional<std::string>> split_snapshot_words(const std::string &words) {
+  if (words.find('/') == std::string::npos) {
+    return {words, std::nullopt};
+  }
+  return split_image_words(words);
+}
+
 std::vector<StoreSpec> store_specs(const std::vector<std::string> &values) {
   std::vector<StoreSpec> specs;
 

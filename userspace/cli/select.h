@@ -3,6 +3,7 @@
 #ifndef DIFFSNAP_CLI_SELECT_H
 #define DIFFSNAP_CLI_SELECT_H
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,10 @@ namespace diffsnap::cli {
 
 /** Takes SNAPSHOT/ORIGIN apart. Throws SyntaxError. */
 [[nodiscard]] std::pair<std::string, std::string> split_image_words(const std::string &words);
+
+/** Likewise, and SNAPSHOT alone. */
+[[nodiscard]] std::pair<std::string, std::optional<std::string>> split_snapshot_words(
+    const std::string &words);
 
 /** What -s options name, with sizes in bytes where they have no unit. Throws SyntaxError. */
 [[nodiscard]] std::vector<StoreSpec> store_specs(const std::vector<std::string> &values);

@@ -111,12 +111,22 @@ ChangeId resolve_since(const TrackedImage &image, const Since &since, const std:
   return {image.id.generation, since.number};
 }
 
-ChangeCursor::ChangeCursor(dm::DeviceMapper &dm, const TrackedImage &image, std::optional<ChangeId> since)
-    : dm_(dm), image_(image), since_(std::move(since)), size_(image.image.table.length), from_(0) {
-  if (!since_) {
+ChangeCursor::ChangeCursor(dm::DeviceMapper &dm, const TrackedImage &image, std::string question)
+    : dm_(dm), image_(image), question_(std::move(question)), size_(image.image.table.length), from_(0) {}
+
+ChangeCursor::ChangeCursor(dm::DeviceMapper &dm, const TrackedImage &image,
+                           const std::optional<ChangeId> &since)
+    : ChangeCursor(
+          dm, image,
+          since ? "changes " + since->generation + ' ' + std::to_string(since->number) : std::string()) {
+  if (!since) {
     from_.reset();
     answer_.push_back({0, size_});
   }
+}
+
+ChangeCursor ChangeCursor::after_cut(dm::DeviceMapper &dm, const TrackedImage &image) {
+  return {dm, image, std::string("newer")};
 }
 
 std::optional<sys::ByteRange> ChangeCursor::next() {
@@ -151,8 +161,7 @@ std::optional<sys::ByteRange> ChangeCursor::next_of_answers() {
 }
 
 void ChangeCursor::ask() {
-  const std::string text =
-      "changes " + since_->generation + ' ' + std::to_string(since_->number) + ' ' + std::to_string(*from_);
+  const std::string text = question_ + ' ' + std::to_string(*from_);
   std::string answer;
   try {
     answer = dm_.message(image_.origin.name(), text);

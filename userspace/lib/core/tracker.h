@@ -68,13 +68,19 @@ struct Since {
 class ChangeCursor {
  public:
   /** Both references must outlive it. @param since  nothing: the whole image is one range */
-  ChangeCursor(dm::DeviceMapper &dm, const TrackedImage &image, std::optional<ChangeId> since);
+  ChangeCursor(dm::DeviceMapper &dm, const TrackedImage &image, const std::optional<ChangeId> &since);
+
+  /** Instead, the ranges in which the origin may differ from the image by now: what was written to either
+   * after the cut. */
+  [[nodiscard]] static ChangeCursor after_cut(dm::DeviceMapper &dm, const TrackedImage &image);
 
   /** Nothing at the end. Throws Error; ESTALE if the generation ended meanwhile, EPROTO if an answer is not
    * understood. */
   [[nodiscard]] std::optional<sys::ByteRange> next();
 
  private:
+  ChangeCursor(dm::DeviceMapper &dm, const TrackedImage &image, std::string question);
+
   /** One range of the kernel's, in sectors; nothing at the end. */
   [[nodiscard]] std::optional<sys::ByteRange> next_of_answers();
   void ask();
@@ -82,7 +88,8 @@ class ChangeCursor {
 
   dm::DeviceMapper &dm_;
   const TrackedImage &image_;
-  std::optional<ChangeId> since_;
+  /** The message without its last word, the sector to answer from. */
+  std::string question_;
   Sectors size_;
   /** Where to ask from; nothing when there is no more. */
   std::optional<Sectors> from_;
