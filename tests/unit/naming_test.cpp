@@ -60,6 +60,11 @@ TEST_CASE("UUIDs are parsed as they were printed", "[naming]") {
     const DeviceUuid uuid{kind, id, kind == DeviceKind::image ? std::size_t{12} : 0};
     CHECK(DeviceUuid::parse(uuid.to_string()) == uuid);
   }
+  DeviceUuid waiting{DeviceKind::store, id};
+  waiting.to_be_taken = true;
+  CHECK(waiting.to_string() == "DIFFSNAP-store-" + id + "-later");
+  CHECK(DeviceUuid::parse(waiting.to_string()) == waiting);
+  CHECK_FALSE(DeviceUuid::parse("DIFFSNAP-data-" + id + "-later"));
   CHECK(DeviceUuid{DeviceKind::image, id, 3}.to_string() == "DIFFSNAP-image-" + id + "-3");
   for (const std::string &text :
        {std::string("LVM-") + id, "DIFFSNAP-" + id, "DIFFSNAP-store-" + id + "-3", "DIFFSNAP-image-" + id,

@@ -110,6 +110,7 @@ class Reader {
     if (candidate.uuid && candidate.uuid->kind == DeviceKind::store) {
       snapshot.id = candidate.uuid->id;
       snapshot.created = time_of_id(snapshot.id);
+      snapshot.to_be_taken = candidate.uuid->to_be_taken;
     }
     snapshot.device = candidate.device;
     snapshot.table = *table;

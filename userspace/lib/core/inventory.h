@@ -61,6 +61,8 @@ struct SnapshotInfo {
   /** 32 hex digits; empty for one that was made by hand without one. */
   std::string id;
   std::optional<std::chrono::system_clock::time_point> created;
+  /** Made without a cut, on purpose: while it is new it is no leftover. */
+  bool to_be_taken = false;
   dm::DeviceInfo device;
   dm::StoreTable table;
   dm::AnyStoreStatus status;

@@ -11,7 +11,7 @@
 namespace diffsnap {
 
 /**
- * Takes away what belongs to nothing: snapshots that were never cut, parts of snapshots that are no more,
+ * Takes away what belongs to nothing: snapshots that a create never cut, parts of snapshots that are no more,
  * tables of ours that were loaded and not made live, real devices whose origin target is gone. A snapshot
  * that was cut stays, however incomplete: that is for its owner to remove.
  *

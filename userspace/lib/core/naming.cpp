@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::string_view uuid_prefix = "DIFFSNAP-";
 constexpr std::size_t id_length = 32;
+constexpr std::string_view to_be_taken_suffix = "-later";
 constexpr std::array<std::pair<std::string_view, DeviceKind>, 5> kinds{{{"origin", DeviceKind::origin},
                                                                         {"real", DeviceKind::real},
                                                                         {"store", DeviceKind::store},
@@ -182,6 +183,8 @@ std::string DeviceUuid::to_string() const {
   text += '-' + id;
   if (kind == DeviceKind::image) {
     text += '-' + std::to_string(index);
+  } else if (to_be_taken) {
+    text += to_be_taken_suffix;
   }
   return text;
 }
@@ -196,10 +199,14 @@ std::optional<DeviceUuid> DeviceUuid::parse(std::string_view uuid) {
       continue;
     }
     uuid.remove_prefix(word.size() + 1);
-    DeviceUuid parsed{kind, std::string(uuid.substr(0, id_length)), 0};
+    DeviceUuid parsed{kind, std::string(uuid.substr(0, id_length))};
     const auto rest = uuid.substr(parsed.id.size());
     if (!is_id(parsed.id)) {
       return std::nullopt;
+    }
+    if (kind == DeviceKind::store && rest == to_be_taken_suffix) {
+      parsed.to_be_taken = true;
+      return parsed;
     }
     if (kind != DeviceKind::image) {
       return rest.empty() ? std::optional(parsed) : std::nullopt;
@@ -215,7 +222,7 @@ std::optional<DeviceUuid> DeviceUuid::parse(std::string_view uuid) {
 }
 
 bool operator==(const DeviceUuid &a, const DeviceUuid &b) noexcept {
-  return a.kind == b.kind && a.id == b.id && a.index == b.index;
+  return a.kind == b.kind && a.id == b.id && a.index == b.index && a.to_be_taken == b.to_be_taken;
 }
 
 }  // namespace diffsnap

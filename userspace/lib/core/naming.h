@@ -70,6 +70,10 @@ struct DeviceUuid {
   std::string id;
   /** Of an image only: the origin's index in the store's status line. */
   std::size_t index = 0;
+  /** Of a store only: it was made without a cut, which somebody is to make later. Until then it is no
+   * leftover.
+   */
+  bool to_be_taken = false;
 
   [[nodiscard]] std::string to_string() const;
   /** Nothing for devices that are not ours. */

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <algorithm>
 #include <cerrno>
-#include <set>
 
 #include "core/naming.h"
 #include "core/snapshot_set.h"
+#include "core/snapshot_take.h"
 #include "core/steps.h"
 #include "sys/block_device.h"
 
@@ -19,44 +18,6 @@ constexpr Sectors max_chunk = 2048;
   throw Error("create", "snapshot \"" + options.name + '"', error, std::move(reason), std::move(hint));
 }
 
-/** Why the kernel did not take an origin. The words are those of dm-diffsnap.rst. */
-[[noreturn]] void rethrow_add(const Error &error, const std::string &origin) {
-  std::string reason;
-  std::string hint;
-  switch (error.error_number()) {
-    case EBUSY:
-      reason = "another snapshot holds it";
-      hint = "`diffsnap origins` shows which.";
-      break;
-    case EEXIST:
-      reason = "it was given twice";
-      break;
-    case ENODEV:
-      reason = "it is not attached";
-      break;
-    case EINVAL:
-      reason =
-          "the chunk is smaller than its physical block, or its logical block is smaller than the store's";
-      hint = "A larger --chunk, or a store on a device with smaller blocks.";
-      break;
-    default:
-      throw;
-  }
-  throw Error("add", "origin \"" + origin + '"', error.error_number(), reason, hint);
-}
-
-[[noreturn]] void throw_cut(const CreateOptions &options, int error) {
-  switch (error) {
-    case ETIMEDOUT:
-      refuse(options, error, "an origin's writes in flight did not end within the limit",
-             "The kernel's log names the origin. Nothing was changed.");
-    case ENODEV:
-      refuse(options, error, "an origin is gone or suspended", "`dmsetup info` shows which.");
-    default:
-      refuse(options, error, "the kernel refused the cut (" + std::generic_category().message(error) + ')');
-  }
-}
-
 class Creation {
  public:
   Creation(const Environment &env, const CreateOptions &options, Freezer *freezer, CriticalSection *critical)
@@ -65,18 +26,19 @@ class Creation {
   CreateResult run() {
     check();
     result_.name = options_.name;
-    for (const OriginInfo &origin : origins_) {
-      result_.images.push_back(image_path(options_.name, origin.name()));
-    }
+    result_.images = image_paths(options_.name, origins_);
     if (options_.dry_run) {
       return result_;
     }
     result_.id = new_id();
     make_data_device();
     make_store();
-    add_origins();
-    cut();
-    make_images();
+    add_members(env_, options_.name, origins_);
+    if (options_.take) {
+      const Taking taking{"create", options_.name, result_.id, store_, origins_, options_.cut_limit};
+      cut(env_, taking, freezer_, critical_, result_);
+      make_images(env_, taking, steps_);
+    }
     steps_.finish();
     return result_;
   }
@@ -89,14 +51,14 @@ class Creation {
       throw SyntaxError("use chunk size", std::to_string(options_.chunk << sector_shift), EINVAL,
                         "it is a power of two from 4096 to 1048576 bytes");
     }
-    if (options_.origins.empty()) {
+    if (options_.take && options_.origins.empty()) {
       refuse(options_, EINVAL, "no origin was given");
     }
     if (options_.store.size() == 0) {
       refuse(options_, ENOSPC, "no room was given for its difference storage");
     }
     check_names_are_free();
-    check_origins();
+    origins_ = check_new_members(env_, options_.name, options_.chunk, options_.origins);
     check_store_origins(env_, options_.store);
   }
 
@@ -109,66 +71,15 @@ class Creation {
     }
   }
 
-  void check_origins() {
-    const Inventory inventory = read_inventory(env_.dm);
-    std::set<DeviceId> seen;
-    for (const DeviceId id : options_.origins) {
-      const OriginInfo *origin = inventory.find_origin(id);
-      if (origin == nullptr) {
-        throw Error("add", "origin " + sys::device_node(id), ENODEV, "it is not attached",
-                    "`diffsnap attach` puts the origin target on it.");
-      }
-      const std::string object = "origin \"" + origin->name() + '"';
-      if (!seen.insert(id).second) {
-        throw Error("add", object, EEXIST, "it was given twice");
-      }
-      if (const auto *status = std::get_if<dm::OriginStatus>(&origin->status);
-          status != nullptr && status->state != dm::OriginState::idle) {
-        throw Error("add", object, EBUSY,
-                    "the snapshot \"" + origin->snapshot.value_or("of an unknown name") + "\" holds it");
-      }
-      const std::string image = image_name(options_.name, origin->name());
-      if (env_.dm.info(image)) {
-        refuse(options_, EEXIST, "the device \"" + image + "\" exists");
-      }
-      const unsigned block = env_.devices.facts(id).physical_block;
-      if (block > options_.chunk << sector_shift) {
-        throw Error("add", object, EINVAL, "the chunk is smaller than its physical block",
-                    "Use --chunk " + std::to_string(block) + "b.");
-      }
-      origins_.push_back(*origin);
-    }
-  }
-
-  [[nodiscard]] std::string uuid(DeviceKind kind, std::size_t index = 0) const {
-    return DeviceUuid{kind, result_.id, index}.to_string();
-  }
-
-  /** Creates a device whose removal is its undoing. */
-  DeviceId make_device(dm::CreateRequest request, dm::UdevCookie &cookie,
-                       const Steps::Action &before_removal = {}) {
-    DeviceId id;
-    const std::string name = request.name;
-    steps_.run([&] { id = env_.dm.create(request, cookie); },
-               [this, name, before_removal] {
-                 if (before_removal) {
-                   before_removal();
-                 }
-                 const auto removal = env_.dm.make_cookie();
-                 env_.dm.remove(name, *removal);
-               });
-    return id;
-  }
-
   void make_data_device() {
     wipe_edges(env_, options_.store);
     const auto cookie = env_.dm.make_cookie();
     dm::CreateRequest request;
     request.name = data_name(options_.name);
-    request.uuid = uuid(DeviceKind::data);
+    request.uuid = DeviceUuid{DeviceKind::data, result_.id}.to_string();
     request.table = options_.store.table();
     request.udev = dm::UdevFlags::hidden();
-    data_ = make_device(std::move(request), *cookie);
+    data_ = make_device(env_, steps_, std::move(request), *cookie);
     cookie->wait();
   }
 
@@ -185,12 +96,14 @@ class Creation {
     const auto cookie = env_.dm.make_cookie();
     dm::CreateRequest request;
     request.name = store_name(options_.name);
-    request.uuid = uuid(DeviceKind::store);
+    DeviceUuid uuid{DeviceKind::store, result_.id};
+    uuid.to_be_taken = !options_.take;
+    request.uuid = uuid.to_string();
     request.table = {table.line()};
     request.udev = dm::UdevFlags::hidden();
     const std::string name = request.name;
     // Dropping frees the origins at once, even if the device cannot be removed yet.
-    store_ = make_device(std::move(request), *cookie, [this, name] { drop_quietly(name); });
+    store_ = make_device(env_, steps_, std::move(request), *cookie, [this, name] { drop_quietly(name); });
     cookie->wait();
   }
 
@@ -200,76 +113,6 @@ class Creation {
     } catch (const Error &) {
       // Removing the device ends the snapshot as well.
     }
-  }
-
-  void add_origins() {
-    for (const OriginInfo &origin : origins_) {
-      try {
-        env_.dm.message(store_name(options_.name), "add " + origin.device.id.to_string());
-      } catch (const Error &error) {
-        rethrow_add(error, origin.name());
-      }
-    }
-  }
-
-  [[nodiscard]] std::string cut_message() const {
-    return options_.cut_limit ? "cut " + std::to_string(options_.cut_limit->count()) : "cut";
-  }
-
-  void cut() {
-    const std::string store = store_name(options_.name);
-    const auto message = env_.dm.prepare_message(store, cut_message());
-    if (freezer_ == nullptr) {
-      if (const int error = message->send()) {
-        throw_cut(options_, error);
-      }
-    } else {
-      freeze_and_cut(*message);
-      result_.frozen = freezer_->frozen_time();
-    }
-    read_closed_time(store);
-  }
-
-  void freeze_and_cut(dm::PreparedMessage &message) {
-    freezer_->prepare(options_.origins);
-    freezer_->write_out();
-    critical_->enter();
-    // From here to leave(): no memory, no files, no log, no exceptions. What went wrong is told afterwards.
-    const int freeze_error = freezer_->freeze();
-    const int cut_error = freeze_error == 0 ? message.send() : 0;
-    const int thaw_error = freeze_error == 0 ? freezer_->thaw() : 0;
-    critical_->leave();
-
-    if (freeze_error != 0 || thaw_error != 0) {
-      throw freezer_->failure();
-    }
-    if (cut_error != 0) {
-      throw_cut(options_, cut_error);
-    }
-  }
-
-  void read_closed_time(const std::string &store) {
-    const dm::Table lines = env_.dm.status(store);
-    if (lines.size() == 1) {
-      const auto status = dm::parse_store_status(lines.front().params);
-      if (const auto *numbers = dm::numbers(status)) {
-        result_.closed = numbers->closed;
-      }
-    }
-  }
-
-  void make_images() {
-    // One wait for all of them.
-    const auto cookie = env_.dm.make_cookie();
-    for (std::size_t i = 0; i < origins_.size(); ++i) {
-      dm::CreateRequest request;
-      request.name = image_name(options_.name, origins_[i].name());
-      request.uuid = uuid(DeviceKind::image, i);
-      request.table = {dm::ImageTable{origins_[i].table.length, store_, origins_[i].device.id}.line()};
-      request.udev = dm::UdevFlags::image();
-      make_device(std::move(request), *cookie);
-    }
-    cookie->wait();
   }
 
   const Environment &env_;

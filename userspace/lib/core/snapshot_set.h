@@ -27,6 +27,8 @@ struct CreateOptions {
   std::optional<dm::OnFull> on_full;
   /** How long writes in flight may take to end before the cut is given up. */
   std::optional<std::chrono::milliseconds> cut_limit;
+  /** Or only make it with its store, and its origins as far as there are some: see take_snapshot(). */
+  bool take = true;
   /** Check everything, change nothing. */
   bool dry_run = false;
 };
@@ -50,6 +52,31 @@ struct CreateResult {
  */
 CreateResult create_snapshot(const Environment &env, const CreateOptions &options, Freezer *freezer,
                              CriticalSection *critical);
+
+/**
+ * Adds origins to a snapshot that was made and not taken. Everything is checked before the first one is
+ * added; if the kernel then refuses one, those before it stay added. Throws Error: EBUSY if the snapshot was
+ * taken, or another one holds an origin, EEXIST if this one does.
+ */
+void add_origins(const Environment &env, const std::string &name, const std::vector<DeviceId> &origins,
+                 bool dry_run = false);
+
+struct TakeOptions {
+  std::string name;
+  // As of CreateOptions.
+  std::optional<std::chrono::milliseconds> cut_limit;
+  bool dry_run = false;
+};
+
+/**
+ * Cuts a snapshot that was made and not taken, and makes its images. If the cut fails it is as it was; if an
+ * image cannot be made there is none, and the snapshot can only be removed. Throws Error: EBUSY if it was
+ * taken already, EINVAL if it has no origins.
+ *
+ * @param freezer,critical  as of create_snapshot()
+ */
+CreateResult take_snapshot(const Environment &env, const TakeOptions &options, Freezer *freezer,
+                           CriticalSection *critical);
 
 /**
  * Adds ranges to the end of a snapshot's store while it is held: first the device below is made larger, then

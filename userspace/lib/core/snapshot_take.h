@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/** @file The parts that making a snapshot and taking it later have in common. Internal to lib/core. */
+#ifndef DIFFSNAP_CORE_SNAPSHOT_TAKE_H
+#define DIFFSNAP_CORE_SNAPSHOT_TAKE_H
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/snapshot_set.h"
+#include "core/steps.h"
+
+namespace diffsnap {
+
+/** Creates a device whose removal is its undoing. @param before_removal  may be empty */
+DeviceId make_device(const Environment &env, Steps &steps, dm::CreateRequest request, dm::UdevCookie &cookie,
+                     const Steps::Action &before_removal = {});
+
+/** The origins that are to become members of a snapshot, in this order. Throws Error if one cannot. */
+[[nodiscard]] std::vector<OriginInfo> check_new_members(const Environment &env, const std::string &snapshot,
+                                                        Sectors chunk, const std::vector<DeviceId> &origins);
+
+/** Makes origins members of a snapshot. Throws Error. */
+void add_members(const Environment &env, const std::string &snapshot, const std::vector<OriginInfo> &origins);
+
+/** A snapshot that is to be cut. */
+struct Taking {
+  /** For messages: "create". */
+  const char *verb;
+  std::string name;
+  std::string id;
+  DeviceId store;
+  /** In the order of the store's members. */
+  std::vector<OriginInfo> origins;
+  std::optional<std::chrono::milliseconds> cut_limit;
+};
+
+/** Freezes, cuts and thaws; says in @p result how long that took. Throws Error; nothing is cut then, unless
+ * it is the thaw that failed. */
+void cut(const Environment &env, const Taking &taking, Freezer *freezer, CriticalSection *critical,
+         CreateResult &result);
+
+void make_images(const Environment &env, const Taking &taking, Steps &steps);
+
+/** Paths of the images that it will have. */
+[[nodiscard]] std::vector<std::string> image_paths(const std::string &snapshot,
+                                                   const std::vector<OriginInfo> &origins);
+
+}  // namespace diffsnap
+
+#endif
