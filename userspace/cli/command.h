@@ -97,6 +97,8 @@ class Invocation {
 int run_attach(Context &context, const Invocation &invocation);
 int run_detach(Context &context, const Invocation &invocation);
 int run_create(Context &context, const Invocation &invocation);
+int run_add(Context &context, const Invocation &invocation);
+int run_take(Context &context, const Invocation &invocation);
 int run_extend(Context &context, const Invocation &invocation);
 int run_remove(Context &context, const Invocation &invocation);
 int run_list(Context &context, const Invocation &invocation);
@@ -114,6 +116,7 @@ int run_version(Context &context, const Invocation &invocation);
 int run_help(Context &context, const Invocation &invocation);
 
 extern const std::vector<Option> create_options;
+extern const std::vector<Option> take_options;
 extern const std::vector<Option> attach_options;
 extern const std::vector<Option> extend_options;
 extern const std::vector<Option> wait_options;

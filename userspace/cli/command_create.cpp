@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstdio>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -11,10 +9,10 @@
 #include "core/inventory.h"
 #include "core/naming.h"
 #include "core/snapshot_set.h"
-#include "core/stacking.h"
 #include "core/store_plan.h"
+#include "cutter.h"
+#include "origin_arguments.h"
 #include "select.h"
-#include "sys/freeze.h"
 #include "sys/size.h"
 
 namespace diffsnap::cli {
@@ -40,6 +38,10 @@ const std::vector<Option> create_options = {
      '\0',
      {},
      "Do not freeze the file systems on the origins: images are as after a power failure."},
+    {"no-take",
+     '\0',
+     {},
+     "Only make the snapshot with its store, and its origins if some are given; take makes the cut."},
 };
 
 namespace {
@@ -90,77 +92,6 @@ std::string free_name(const Inventory &inventory) {
   }
 }
 
-/** Takes the origin target off again what it was put on for a snapshot that then was not made. */
-class Attachments {
- public:
-  Attachments(Context &context, const Environment &env) : context_(context), env_(env) {}
-  Attachments(const Attachments &) = delete;
-  Attachments &operator=(const Attachments &) = delete;
-  ~Attachments() {
-    for (auto origin = origins_.rbegin(); origin != origins_.rend(); ++origin) {
-      try {
-        DetachOptions options;
-        options.tracker_directory = context_.tracker_directory();
-        detach(env_, *origin, options);
-      } catch (const std::exception &) {
-        // The error that led here counts; `origins` shows what stayed attached, and it does no harm.
-      }
-    }
-  }
-
-  void add(DeviceId device) {
-    origins_.reserve(origins_.size() + 1);
-    AttachOptions options;
-    options.tracker_directory = context_.tracker_directory();
-    const AttachResult result = attach(env_, device, options);
-    origins_.push_back(result.origin);
-    if (result.tracker_lost) {
-      context_.warn(*result.tracker_lost);
-    }
-  }
-  void keep() noexcept { origins_.clear(); }
-
- private:
-  Context &context_;
-  const Environment &env_;
-  std::vector<DeviceId> origins_;
-};
-
-/** The devices that arguments name, split by what has to be done with them. */
-struct Origins {
-  std::vector<DeviceId> all;  // each once; what is attached by the number of its origin
-  std::vector<DeviceId> to_attach;
-};
-
-Origins find_origins(const Environment &env, const Inventory &inventory,
-                     const std::vector<std::string> &arguments) {
-  Origins origins;
-
-  for (const std::string &words : arguments) {
-    const OriginInfo *origin = inventory.find_origin(words);
-    DeviceId device = origin ? origin->device.id : sys::resolve_device(words);
-    if (!origin) {
-      origin = inventory.find_origin_on(device);
-    }
-    if (origin) {
-      device = origin->device.id;
-    }
-    if (std::find(origins.all.begin(), origins.all.end(), device) != origins.all.end()) {
-      throw Error("snapshot", words, EINVAL, "it was given twice");
-    }
-    origins.all.push_back(device);
-    if (origin) {
-      continue;
-    }
-    if (!can_attach_live(env, device)) {
-      throw Error("snapshot", words, ENODEV, "it is no origin, and cannot be made one while it is in use",
-                  "Run `diffsnap attach " + words + "' when nobody uses it, then use /dev/mapper/NAME.");
-    }
-    origins.to_attach.push_back(device);
-  }
-  return origins;
-}
-
 CreateOptions parse_options(const Invocation &invocation) {
   CreateOptions options;
 
@@ -180,13 +111,11 @@ CreateOptions parse_options(const Invocation &invocation) {
     throw SyntaxError("read", "the command line", EINVAL, "no store is given",
                       "Use -s STORE; see diffsnap-create(8).");
   }
+  if (invocation.arguments().empty() && !invocation.has("no-take")) {
+    throw SyntaxError("read", "the command line", EINVAL, "no origin is given",
+                      "Name an ORIGIN, or use --no-take; see diffsnap-create(8).");
+  }
   return options;
-}
-
-std::string in_milliseconds(std::chrono::nanoseconds time) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.1f ms", std::chrono::duration<double, std::milli>(time).count());
-  return text;
 }
 
 }  // namespace
@@ -216,16 +145,13 @@ int run_create(Context &context, const Invocation &invocation) {
   }
   const Origins origins = find_origins(env, inventory, invocation.arguments());
   options.origins = origins.all;
+  options.take = !invocation.has("no-take");
   options.dry_run = context.dry_run();
 
   Attachments attachments(context, env);
   if (context.dry_run() && !origins.to_attach.empty()) {
     // The rest can only be checked with the origin targets in place.
-    for (const DeviceId device : origins.to_attach) {
-      AttachOptions check_only;
-      check_only.dry_run = true;
-      static_cast<void>(attach(env, device, check_only));
-    }
+    check_attachments(env, origins);
     static_cast<void>(plan_store(env, resolve_store_specs(env, specs), ranges_in_use(env.dm), plan_options));
     return exit_done;
   }
@@ -235,24 +161,16 @@ int run_create(Context &context, const Invocation &invocation) {
   // After attaching, so that a store on one of the origins is seen as such.
   options.store = plan_store(env, resolve_store_specs(env, specs), ranges_in_use(env.dm), plan_options);
 
-  sys::FileSystemFreezer freezer;
-  sys::FreezeSection section(freezer, context.memory());
-  const bool freeze = !invocation.has("no-freeze");
-  const CreateResult result =
-      create_snapshot(env, options, freeze ? &freezer : nullptr, freeze ? &section : nullptr);
+  Cutter cutter(context, !invocation.has("no-freeze"));
+  const CreateResult result = create_snapshot(env, options, cutter.freezer(), cutter.section());
   attachments.keep();
   if (context.dry_run()) {
     return exit_done;
   }
-
-  for (const std::string &path : freeze ? freezer.unsupported() : std::vector<std::string>()) {
-    context.warn("The file system on " + path + " cannot be frozen: its image is as after a power failure.");
+  if (options.take) {
+    cutter.tell(result);
   }
-  if (freeze) {
-    context.explain("File systems were frozen for " + in_milliseconds(result.frozen) + ".");
-  }
-  context.explain("Writes were held for " + in_milliseconds(result.closed) + ".");
-  context.done("Snapshot \"" + result.name + "\" created.");
+  context.done("Snapshot \"" + result.name + "\" created" + (options.take ? "." : ", not taken yet."));
   return exit_done;
 }
 

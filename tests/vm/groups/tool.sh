@@ -343,6 +343,52 @@ waiting() {
 	refused 3 'it is no number' diffsnap wait daily --timeout soon
 }
 
+# What a snapshot is made of, step by step, and in the wrong order.
+made_in_steps() {
+	two_file_systems
+	diffsnap create -n daily -s "$store" --no-take
+	on_exit remove_if_there daily
+	assert_eq new "$(field list state daily)"
+	refused 5 'it has no origins' diffsnap take daily
+	refused 5 'no snapshot|no such' diffsnap add weekly plain
+	refused 5 'no snapshot|no such' diffsnap take weekly
+	refused 3 '' diffsnap add daily
+	diffsnap add -t daily plain
+	# attached for it, live; a command that clears up leaves it alone
+	diffsnap add daily $lv
+	assert_eq new "$(field list state daily)"
+	assert_eq added "$(field origins state vg-data)"
+	refused 5 'holds it' diffsnap add daily $lv
+	refused 5 'holds it' diffsnap create -n other -s "$more" $lv
+	diffsnap create -n other -s "$more" --no-take plain
+	on_exit remove_if_there other
+	refused 5 'the snapshot "other" holds it' diffsnap add daily plain
+	diffsnap remove other
+	diffsnap add daily plain
+	diffsnap take -t daily
+	assert_eq '' "$(dm_devices | grep -E '^diffsnap-daily-' || :)" "images before the cut"
+	# the instant is that of the cut
+	random_file /run/lv/later 1000000
+	diffsnap take daily
+	assert_eq active "$(field list state daily)"
+	rm /run/lv/later /run/plain/old
+	dd if=/dev/zero of=/run/lv/old bs=1M count=3 conv=notrunc,fsync status=none
+	mounted /dev/diffsnap/daily/vg-data /run/image.lv ro,noload
+	mounted /dev/diffsnap/daily/plain /run/image.plain ro,noload
+	(cd /run/image.lv && sha256sum -c /run/sum.lv)
+	(cd /run/image.plain && sha256sum -c /run/sum.plain)
+	assert_eq 1000000 "$(stat -c %s /run/image.lv/later)"
+	umount /run/image.lv /run/image.plain
+	refused 5 'taken already' diffsnap take daily
+	refused 5 'taken already' diffsnap add daily plain
+	diffsnap remove daily
+	is_clean plain vg-data vg-data-diffsnap
+	# one that is never taken
+	diffsnap create -q -n daily -s "$store" --no-take $lv
+	diffsnap remove daily
+	is_clean plain vg-data vg-data-diffsnap
+}
+
 removal() {
 	two_file_systems
 	# the file system on the image is cut off
@@ -638,6 +684,29 @@ killed_create() {
 	(cd /run/plain && sha256sum -c /run/sum.plain)
 }
 
+# What was not cut when the take was killed can be taken.
+killed_take() {
+	local at total
+	two_file_systems
+	diffsnap attach -q $lv
+	diffsnap create -q -n daily -s "$store" --no-take $lv plain
+	on_exit remove_if_there daily
+	count_calls 5 diffsnap take daily
+	cat /run/calls
+	diffsnap remove -q daily
+	for at in $(steps "$total"); do
+		diffsnap create -q -n daily -s "$store" --no-take $lv plain
+		killed "$at" diffsnap take daily
+		goes_on /run/lv /run/plain
+		if [[ $(field list state daily) == new ]]; then
+			diffsnap take -q daily
+			[[ -b /dev/diffsnap/daily/plain && -b /dev/diffsnap/daily/vg-data ]]
+		fi
+		diffsnap remove -q daily
+		is_clean plain vg-data vg-data-diffsnap
+	done
+}
+
 killed_remove() {
 	local at total said
 	two_file_systems
@@ -760,6 +829,7 @@ test_case frozen-before frozen_before
 test_case extend-while-held extend_while_held
 test_case release release_ranges
 test_case wait waiting
+test_case made-in-steps made_in_steps
 test_case remove removal
 test_case test-mode test_mode
 test_case bad-words bad_words
@@ -768,6 +838,7 @@ test_case bad-origins bad_origins
 test_case cannot-initialise cannot_initialise
 test_case two-creates two_creates
 test_case killed-create killed_create
+test_case killed-take killed_take
 test_case killed-remove killed_remove
 test_case killed-attach killed_attach
 test_case killed-detach killed_detach
