@@ -32,15 +32,20 @@ group_kernels() {
 	} | xargs -n 1 | awk '!seen[$0]++'
 }
 
-# group_timeout NAME KERNEL: in seconds; the checkers make a kernel several times slower.
+# kernel_patience KERNEL: how many times as long to wait; checkers make a kernel slow.
+kernel_patience() {
+	if kernel_is_checked "${1##*/}"; then
+		echo 4
+	else
+		echo 1
+	fi
+}
+
+# group_timeout NAME KERNEL: in seconds.
 group_timeout() {
 	local seconds
 	seconds=$(group_header "$1" timeout 900)
-	if kernel_is_checked "${2##*/}"; then
-		echo $((seconds * 4))
-	else
-		echo "$seconds"
-	fi
+	echo $((seconds * $(kernel_patience "$2")))
 }
 
 # kernel_append KERNEL: for its command line. The allocator's own checks are left to

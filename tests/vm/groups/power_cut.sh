@@ -22,6 +22,7 @@
 #   KERNEL=DIR     as kernel-get prints it        MODULE=FILE
 #   OUT=DIR        gets results and logs          DIFFSNAP_BUILD=DIR
 #   POWER_CUTS=N   how often (2; 50 with FULL)    POWER_CUT_SEED=N repeats a run
+#   PATIENCE=N     so many times as long to wait for a slow kernel
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../../.." && pwd -P)
 . "$top/scripts/lib/common.sh"
@@ -34,7 +35,7 @@ seed=${POWER_CUT_SEED:-$RANDOM}
 out=$OUT results=$OUT/results
 sizes=(192M 320M 192M 256M)
 most_seconds=8 # from the moment when all is under way
-arm_seconds=240
+arm_seconds=$((240 * ${PATIENCE:-1}))
 work='' vm=''
 
 clean_up() {
@@ -85,7 +86,7 @@ start_vm() {
 		disks+=(-d "$work/disk$number.qcow2")
 	done
 	rm -f "$out/vm/armed"
-	"$top/scripts/vm-run" -k "$KERNEL" -M "$MODULE" -m 768M -s 600 -o "$out/vm" "${disks[@]}" \
+	"$top/scripts/vm-run" -k "$KERNEL" -M "$MODULE" -m 768M -s $((600 * ${PATIENCE:-1})) -o "$out/vm" "${disks[@]}" \
 		-e "DIFFSNAP_BUILD=$DIFFSNAP_BUILD" -- bash "$top/tests/vm/power_cut_guest.sh" "$1" "$2" \
 		>"$out/vm-$1.log" 2>&1 &
 	vm=$!
