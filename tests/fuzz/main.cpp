@@ -66,7 +66,7 @@ const std::set<int> load_errors = {
 
 const std::set<int> message_errors = {
     EINVAL,    ENODEV,       ENOENT, ENXIO,   EBUSY,  EEXIST, ENOTBLK,
-    EOVERFLOW, ENAMETOOLONG, EACCES, ENOTDIR, ERANGE, ESTALE,
+    EOVERFLOW, ENAMETOOLONG, EACCES, ENOTDIR, ERANGE, ESTALE, ENODATA,
 };
 
 std::string text_of(const Table &table) {
