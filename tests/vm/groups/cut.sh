@@ -41,7 +41,7 @@ sixteen_origins() {
 	local log=$share/oracle-$case_name.log
 	reals=()
 	slices 16
-	local rounds=15
+	local rounds=8
 	[[ ! $full ]] || rounds=200
 	# all that the oracle has, then the order of writes alone, for long
 	run_oracle "${reals[@]}" --store "$store_disk" --rounds 4 --before 0.2 --round 0.5 --qd 1:4 --chains 8 \
@@ -168,7 +168,7 @@ overlapping_sets() {
 
 # LVM's way: another table in the origin's place, with image reads in flight.
 foreign_table() {
-	local round index pids rounds=4
+	local round index pids rounds=2
 	[[ ! $full ]] || rounds=8
 	modprobe dm-delay
 	for ((round = 0; round < rounds; round++)); do

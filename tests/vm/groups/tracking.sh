@@ -122,11 +122,11 @@ odd_size() {
 many_ranges() {
 	local i marks=() expected=''
 	add_device a "0 196608 diffsnap-origin $disk 2 tracking_block 8"
-	for ((i = 0; i < 4000; i++)); do
+	for ((i = 0; i < 2000; i++)); do
 		marks+=("$((i * 40 + 3))+1")
 		expected+=" $((i * 40))+8"
 	done
-	for ((i = 0; i < 4000; i += 500)); do
+	for ((i = 0; i < 2000; i += 500)); do
 		dmsetup message a 0 mark "${marks[@]:i:500}"
 	done
 	changed 0 "${expected# }"
