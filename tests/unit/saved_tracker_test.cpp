@@ -39,6 +39,7 @@ struct Saved : test::FakeSystem {
   DetachResult detached() {
     DetachOptions options;
     options.tracker_directory = trackers;
+    options.patience = std::chrono::milliseconds(0);
     return detach(env, lv, options);
   }
   /** Attaches it, has it make 3 snapshots, and detaches it again. */

@@ -226,10 +226,9 @@ TEST_CASE_METHOD(Stack, "a plain device must not be in use", "[stacking]") {
 
 TEST_CASE_METHOD(Stack, "an origin that is held or used is not detached", "[stacking]") {
   const auto detached = [&](DeviceId id) {
-    return errno_of([&] {
-      detach(env, id);
-      return 0;
-    });
+    DetachOptions options;
+    options.patience = std::chrono::milliseconds(0);
+    return errno_of([&] { return detach(env, id, options); });
   };
   CHECK(detached(lv) == ENODEV);
   attach(env, lv);

@@ -140,6 +140,18 @@ detached_in_use() {
 	assert_eq 0 "$(field origins change_number "$name")"
 }
 
+# udev looks at a device that was written to, and LVM at all of them.
+held_for_a_moment() {
+	on_a_volume
+	with_a_past
+	exec 9<"$device"
+	sleep 1 &
+	exec 9<&-
+	detach_it
+	wait
+	goes_on
+}
+
 # The device goes and comes, as with a restart: its counters are new, its super block
 # is not.
 made_anew() {
@@ -260,6 +272,7 @@ test_case taken-up-by-create taken_up_by_create
 test_case written-in-between written_in_between
 test_case discarded-in-between discarded_in_between
 test_case detached-in-use detached_in_use
+test_case held-for-a-moment held_for_a_moment
 test_case ext4-decides ext4_decides
 test_case xfs-decides xfs_decides
 test_case btrfs-decides btrfs_decides

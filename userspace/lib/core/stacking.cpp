@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <memory>
+#include <thread>
 
 #include "core/naming.h"
 #include "core/saved_tracker.h"
@@ -207,16 +208,32 @@ AttachResult attach_anew(const Environment &env, const sys::BlockDeviceFacts &fa
   return attach_plain(env, facts, options);
 }
 
+/** Whether nobody has it open, now or before the patience ends. */
+bool is_left_alone(const Environment &env, const std::string &name, std::chrono::milliseconds patience) {
+  constexpr std::chrono::milliseconds pause{50};
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (true) {
+    const auto device = env.dm.info(name);
+    if (!device || device->open_count == 0) {
+      return true;
+    }
+    if (env.devices.usage(device->id) || std::chrono::steady_clock::now() >= until) {
+      return false;
+    }
+    std::this_thread::sleep_for(pause);
+  }
+}
+
 /** Leaves the tracker of an origin that is about to be detached; null, and why, if that cannot be. */
 std::unique_ptr<TrackerSave> save_tracker(const Environment &env, const OriginInfo &origin,
-                                          const std::string &directory, DetachResult &result) {
+                                          const DetachOptions &options, DetachResult &result) {
   try {
-    if (origin.device.open_count > 0) {
+    if (!is_left_alone(env, origin.name(), options.patience)) {
       throw Error("keep", "the change tracker of \"" + origin.name() + '"', EBUSY,
                   "the device is in use, and may be written to without it", "Its next backup is a full one.");
     }
     return std::make_unique<TrackerSave>(
-        env, origin, origin.live ? origin.device.id : origin.table.real_device, directory);
+        env, origin, origin.live ? origin.device.id : origin.table.real_device, options.tracker_directory);
   } catch (const Error &error) {
     result.tracker_lost = error;
     return nullptr;
@@ -285,7 +302,7 @@ DetachResult detach(const Environment &env, DeviceId device, const DetachOptions
     if (const auto usage = env.devices.usage(origin->device.id)) {
       refuse("detach", device, EBUSY, "it is " + *usage);
     }
-    if (origin->device.open_count > 0) {
+    if (!is_left_alone(env, origin->name(), options.patience)) {
       refuse("detach", device, EBUSY, "it is in use");
     }
   }
@@ -295,7 +312,7 @@ DetachResult detach(const Environment &env, DeviceId device, const DetachOptions
   }
   std::unique_ptr<TrackerSave> save;
   if (!options.tracker_directory.empty() && status->newest.number > 0) {
-    save = save_tracker(env, *origin, options.tracker_directory, result);
+    save = save_tracker(env, *origin, options, result);
   }
   if (origin->live) {
     detach_live(env, *origin);

@@ -3,6 +3,7 @@
 #ifndef DIFFSNAP_CORE_STACKING_H
 #define DIFFSNAP_CORE_STACKING_H
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -48,6 +49,8 @@ AttachResult attach(const Environment &env, DeviceId device, const AttachOptions
 struct DetachOptions {
   /** Where to leave the change tracker for the next attach(), see core/saved_tracker.h; empty: nowhere. */
   std::string tracker_directory;
+  /** How long those who have it open for a moment, as udev has, are waited for. */
+  std::chrono::milliseconds patience{3000};
   /** Check everything, change nothing. */
   bool dry_run = false;
 };
