@@ -94,7 +94,7 @@ refusals() {
 	refused 5 '^backup: cannot find /dev/none: No such file or directory$' backup /dev/none "$store" copy
 	refused 5 '^backup: cannot find /dev/null: not a block device$' backup /dev/null "$store" copy
 	refused 5 '^backup: cannot talk to device-mapper: Permission denied$' \
-		setpriv --reuid=65534 --regid=65534 --clear-groups "$(command -v backup)" "$disk" "$store" copy
+		setpriv --inh-caps=-all --bounding-set=-all "$(command -v backup)" "$disk" "$store" copy
 	attached "$disk"
 	snapshot holder -s "$other" "$name"
 	refused 5 "^backup: cannot add origin \"$name\": ($held)\$" backup "$disk" "$store" copy
