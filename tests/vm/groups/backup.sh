@@ -154,18 +154,19 @@ new_generation() {
 
 # A full stream and incremental ones under load: after each the file is the image.
 chain() {
-	local number since=() id previous='' bytes
+	local number since=() id previous='' bytes rounds=6
+	[[ ! ${FULL:-} ]] || rounds=21
 	attached "$disk" -n data
 	ext4_on $data /run/data
 	random_file /run/data/old 20000000
 	start_load /run/data
-	for number in 1 2 3 4 5 6; do
+	for ((number = 1; number <= rounds; number++)); do
 		sleep 1
 		snapshot "s$number" -s "$store" data
 		id=$(newest data)
 		assert_eq "$number" "${id##*:}" number
 		[[ ! $previous ]] || since=(--since "$previous")
-		sent "s$number/data" stream ${since[@]+"${since[@]}"} -j "$number" --manifest manifest 2>said
+		sent "s$number/data" stream ${since[@]+"${since[@]}"} -j $((number % 6 + 1)) --manifest manifest 2>said
 		assert_match "SHA-256 $(sha256sum <stream | cut -d ' ' -f 1)" "$(<said)"
 		assert_eq "$(sha256sum <stream | cut -d ' ' -f 1)" "$(jq -r .sha256 manifest)"
 		assert_eq "$id" "$(jq -r '"\(.generation):\(.number)"' manifest)"
@@ -188,6 +189,34 @@ chain() {
 	stop_load
 	# the copy is a file system
 	e2fsck -fp backup || [[ $? -eq 1 ]]
+}
+
+# Whatever snapshot a copy is of, the stream since then makes it one of the newest: also
+# where the numbers in between no longer fit into a byte.
+random_pairs() {
+	local number since writes rounds=8
+	[[ ! ${FULL:-} ]] || rounds=300
+	add_device tiny "0 2048 linear $small 0"
+	attached /dev/mapper/tiny --tracking-block 4k
+	for ((number = 1; number <= rounds; number++)); do
+		for ((writes = RANDOM % 6; writes >= 0; writes--)); do
+			dd if=/dev/urandom of=/dev/mapper/tiny bs=512 seek=$((RANDOM % 2048)) count=1 oflag=direct status=none
+		done
+		snapshot "s$number" -s "$store" --no-freeze tiny
+		since=$((RANDOM % number))
+		if [[ $since -eq 0 ]]; then
+			sent "s$number/tiny" stream -q
+		else
+			cp "copy$since" copy
+			cp "copy$since.diffsnap" copy.diffsnap
+			sent "s$number/tiny" stream -q --since "$since"
+		fi
+		diffsnap receive -q copy <stream
+		same_as_file "/dev/diffsnap/s$number/tiny" copy
+		diffsnap remove -q "s$number"
+		mv copy "copy$number"
+		mv copy.diffsnap "copy$number.diffsnap"
+	done
 }
 
 releasing() {
@@ -367,6 +396,7 @@ test_case many-ranges own_directory many_ranges
 test_case marking own_directory marking
 test_case new-generation own_directory new_generation
 test_case chain own_directory chain
+test_case random-pairs own_directory random_pairs
 test_case releasing own_directory releasing
 test_case written-image own_directory written_image
 test_case broken-off own_directory broken_off
