@@ -33,3 +33,19 @@ packages_install() {
 	DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends \
 		-o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "${missing[@]}" </dev/null >&2
 }
+
+# packages_unpack DIRECTORY NAME...: they, and what of their dependencies this machine
+# lacks, with all libraries below usr. Needs apt.sh.
+packages_unpack() {
+	local dir=$1 suite names
+	shift
+	suite=$(machine_codename)
+	apt-get -q update -o Acquire::Retries=3 >&2
+	mapfile -t names < <(apt-get -q -s install --no-install-recommends "$@" | awk '$1 == "Inst" { print $2 }')
+	[[ ${#names[@]} -gt 0 ]] || return 0
+	suite_update "$suite"
+	suite_unpack "$suite" "$dir" "${names[@]}" || return
+	if [[ -d $dir/lib ]]; then
+		cp -a "$dir/lib" "$dir/usr/"
+	fi
+}

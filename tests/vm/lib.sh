@@ -14,6 +14,7 @@
 #   # timeout: 900            seconds for the whole VM
 #   # module: no              run without dm-diffsnap.ko
 #   # append: WORDS           for the kernel's command line
+#   # packages: NAME...       unpacked beside the host's, with what they need, in $EXTRA_USR
 #   # full                    only with scripts/test --full
 #   # host                    run on the host, by scripts/test: boots VMs itself, does
 #                             not source this file, writes OUT/results as this does
