@@ -20,20 +20,13 @@
 #include "sys/blkid.h"
 #include "sys/fiemap.h"
 #include "sys/mounts.h"
+#include "sys/sysfs.h"
 
 namespace diffsnap::sys {
 
 namespace {
 
 namespace fs = std::filesystem;
-
-/** The first line of a sysfs attribute, empty if there is none. */
-std::string attribute(const fs::path &path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
 
 template <typename Number>
 Number numeric_attribute(const fs::path &path, Number otherwise) {

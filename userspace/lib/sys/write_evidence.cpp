@@ -7,7 +7,6 @@
 #include <array>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string_view>
 #include <system_error>
@@ -19,6 +18,7 @@
 #include "base/unique_fd.h"
 #include "sys/blkid.h"
 #include "sys/block_device.h"
+#include "sys/sysfs.h"
 #include "sys/udev.h"
 
 namespace diffsnap::sys {
@@ -27,30 +27,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string first_line(const fs::path &path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
 /** Where a partition lies on its disk; empty for a disk. */
 std::string place(const fs::path &sysfs) {
   std::error_code error;
   if (!fs::exists(sysfs / "partition", error)) {
     return {};
   }
-  return '/' + first_line(sysfs / "start") + '+' + first_line(sysfs / "size");
+  return '/' + attribute(sysfs / "start") + '+' + attribute(sysfs / "size");
 }
 
 std::string incarnation(const fs::path &sysfs, const fs::path &disk) {
-  const std::string boot = first_line("/proc/sys/kernel/random/boot_id");
-  const std::string sequence = first_line(disk / "diskseq");
+  const std::string boot = attribute("/proc/sys/kernel/random/boot_id");
+  const std::string sequence = attribute(disk / "diskseq");
   return boot.empty() || sequence.empty() ? std::string() : boot + '/' + sequence + place(sysfs);
 }
 
 std::string identity(const fs::path &sysfs, const fs::path &disk, DeviceId id) {
-  const std::string uuid = first_line(disk / "dm/uuid");
+  const std::string uuid = attribute(disk / "dm/uuid");
   const std::string name = uuid.empty() ? device_serial(id) : uuid;
   return name.empty() ? name : name + place(sysfs);
 }
@@ -76,7 +69,7 @@ struct Counts {
 std::optional<Counts> read_counts(const fs::path &sysfs) {
   constexpr std::size_t reads = 0, least_fields = 15;
   constexpr std::array<std::size_t, 4> writes_and_discards{4, 6, 11, 13};
-  const std::string line = first_line(sysfs / "stat");
+  const std::string line = attribute(sysfs / "stat");
   const auto fields = split_words(line);
   if (fields.size() < least_fields) {
     return std::nullopt;
