@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # for guest.sh
+# shellcheck disable=SC2034,SC2154 # for guest.sh, and of workloads.sh
 # The devices that are measured on: null_blk, which keeps its data in memory and
 # completes each request after a known time. For guest.sh.
 
@@ -46,8 +46,8 @@ device_create() {
 	case $kind in
 	ssd)
 		create_pair none irqmode=2 completion_nsec=100000 hw_queue_depth=128
-		for number in {0..15}; do
-			null_create "bench-many$number" 16 none irqmode=2 completion_nsec=100000 hw_queue_depth=128
+		for ((number = 0; number < many_count; number++)); do
+			null_create "bench-many$number" "$many_mib" none irqmode=2 completion_nsec=100000 hw_queue_depth=128
 			many_origins+=("$null_path")
 		done
 		;;

@@ -35,6 +35,9 @@ declare -A workload_needs_snapshot=([write-sparse]=1 [cut]=1 [freeze]=1)
 # These put the system on other devices, several times.
 declare -A workload_own_setup=([cut]=1 [freeze]=1)
 
+# For cuts over many origins.
+many_count=16 many_mib=16
+
 # sizes DEVICE: MiB of origin and store; requests at depth 1, first writes at depth 16,
 # and what takes less; files; cuts. As much as gives a steady figure, less where each
 # request takes long.
@@ -48,8 +51,10 @@ sizes() {
 		device_mib=64 cuts=3
 		ios_1=$((ios_1 / 2)) ios_16=$((ios_16 / 2)) ios_fast=$((ios_fast / 4)) ios_files=$((ios_files / 2)) files_mib=24
 	fi
-	# room for the whole origin in blocks of 64 KiB, and for metadata
+	# room for whole origins in blocks of 64 KiB, and for metadata: under load one write to
+	# each block comes soon. Only the SSD has the many small ones
 	store_mib=$((device_mib * 3 / 2))
+	[[ $1 != ssd ]] || store_mib=$((many_count * many_mib * 3 / 2))
 }
 
 origin_mib() { echo $(($(sectors "${origins[0]}") / 2048)); }
