@@ -84,6 +84,9 @@ json_number() { sed -n "s/.*\"$1\":\\([0-9]*\\).*/\\1/p" "$2" | tail -n 1; }
 
 at_least() { [[ $2 -ge $1 ]] || fail "${3:-value}: $2, less than $1"; }
 
+# figure TEXT: measured, for whoever reads the group's directory afterwards
+figure() { echo "$*" | tee -a "$share/figures" >/dev/kmsg; }
+
 # The oracle over disks 0 to 2, its store on the last one, and what it said kept.
 run_oracle() {
 	local log=$share/oracle-$case_name.log status=0

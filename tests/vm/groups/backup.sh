@@ -219,6 +219,65 @@ random_pairs() {
 	done
 }
 
+# What an incremental stream carries of random writes: each tracking block that one of
+# them lies in, once, and nothing else.
+incremental_size() {
+	local block first changed bytes expected
+	for block in 4096 65536; do
+		attached "$disk" -n data --tracking-block "$((block / 1024))k"
+		dd if=/dev/urandom of=$data bs=1M count=64 oflag=direct status=none
+		snapshot one -s "$store" data
+		first=$(newest data)
+		diffsnap remove -q one
+		fio --name=load --filename=$data --rw=randwrite --bs=4k --norandommap --io_size=2M --direct=1 --ioengine=libaio \
+			--iodepth=16 --refill_buffers --write_iolog=iolog >/dev/null
+		snapshot two -s "$store" data
+		sent two/data stream --since "$first" --manifest manifest
+		bytes=$(jq .data_bytes manifest)
+		awk '$(NF - 2) == "write" { print $(NF - 1) }' iolog | sort -nu >written
+		changed=$(($(wc -l <written) * 4096))
+		at_least $((1 << 20)) "$changed" "bytes changed"
+		expected=$(($(awk -v block="$block" '{ print int($1 / block) }' written | uniq | wc -l) * block))
+		figure "random writes of 4 KiB, tracked by $((block / 1024)) KiB: $bytes bytes sent for $changed changed"
+		assert_eq "$expected" "$bytes" "bytes sent with blocks of $block"
+		diffsnap remove -q two
+		diffsnap detach -q data
+	done
+}
+
+# sent_while_written NAME [ARGUMENT]...: sends the whole image of a snapshot; after each
+# four MiB 32 blocks are written at random. Leaves in NAME the most that the store held.
+sent_while_written() {
+	local name=$1 step used most=0 pipe pid
+	shift
+	snapshot "$name" -s "$store" data
+	coproc SEND { exec diffsnap send "$name/data" -j 1 "$@" 2>said; }
+	pid=$SEND_PID
+	exec {pipe}<&"${SEND[0]}"
+	for ((step = 0; step < 16; step++)); do
+		head -c $((4 << 20)) <&"$pipe" >/dev/null
+		fio --name=load --filename=$data --rw=randwrite --bs=4k --randrepeat=0 --io_size=128k --direct=1 >/dev/null
+		used=$(field list used "$name")
+		[[ $used -le $most ]] || most=$used
+	done
+	cat <&"$pipe" >/dev/null
+	exec {pipe}<&-
+	wait "$pid"
+	diffsnap remove -q "$name"
+	echo "$most" >"$name"
+}
+
+# A store has to hold only what was written before its place was sent.
+release_of_a_busy_origin() {
+	attached "$disk" -n data
+	dd if=/dev/urandom of=$data bs=1M count=64 oflag=direct status=none
+	sent_while_written kept
+	sent_while_written freed --release
+	figure "64 MiB sent while 512 blocks of 4 KiB are written: a store of $(<kept) bytes, $(<freed) with --release"
+	at_least $((3 << 19)) "$(<kept)" "used without --release"
+	[[ $(<freed) -le $(($(<kept) / 2)) ]] || fail "used: $(<freed) with --release, $(<kept) without"
+}
+
 releasing() {
 	local used
 	attached "$disk" -n data
@@ -397,7 +456,9 @@ test_case marking own_directory marking
 test_case new-generation own_directory new_generation
 test_case chain own_directory chain
 test_case random-pairs own_directory random_pairs
+test_case incremental-size own_directory incremental_size
 test_case releasing own_directory releasing
+test_case release-of-a-busy-origin own_directory release_of_a_busy_origin
 test_case written-image own_directory written_image
 test_case broken-off own_directory broken_off
 test_case overflow-on-the-way own_directory overflow_on_the_way

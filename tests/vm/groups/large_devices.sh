@@ -43,11 +43,9 @@ queried() {
 		ulimit -v 262144
 		diffsnap changes snap/zeroes --since "$newest" | awk '{ sum += $2; n++ } END { print n, sum / 65536 }'
 	)
-	said "$1: changes: ${lines% *} ranges in $(($(milliseconds) - start)) ms"
+	figure "$1: changes: ${lines% *} ranges in $(($(milliseconds) - start)) ms"
 	assert_eq "$2" "${lines#* }" "blocks told"
 }
-
-said() { echo "$*" | tee -a "$share/figures" >/dev/kmsg; }
 
 # figures TIB PERCENT LIMIT: the limit is of the memory of leaves, in KiB
 figures() {
@@ -56,7 +54,7 @@ figures() {
 	origin_of "$size"
 	blocks=$(marked "$size" "$percent")
 	used=$(($(slab_kib) - before))
-	said "$size TiB, $percent %: $blocks blocks, $used KiB of leaves and $((size * 128)) KiB of slots"
+	figure "$size TiB, $percent %: $blocks blocks, $used KiB of leaves and $((size * 128)) KiB of slots"
 	[[ $used -le $limit ]] || fail "$used KiB of leaves, more than $limit"
 	snapshot snap -s "$store" --no-freeze zeroes
 	queried "$size TiB, $percent %" "$blocks"

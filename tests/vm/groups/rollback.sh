@@ -239,6 +239,19 @@ refusals() {
 	same_as_file $data cut
 }
 
+swap_space() {
+	attached "$disk" -n data
+	mkswap -q $data
+	snapshot one -s "$store" data
+	swapon $data
+	on_exit swap_off_if_on
+	refused 5 'origin "data": it is used as swap space' diffsnap rollback -y one
+	swapoff $data
+	rolled_back one
+}
+
+swap_off_if_on() { ! grep -q ^/dev /proc/swaps || swapoff $data; }
+
 given_up() {
 	attached "$disk" -n data
 	scattered $data 64M
@@ -315,6 +328,7 @@ test_case odd-size own_directory odd_size
 test_case changed-image own_directory changed_image
 test_case backups own_directory backups
 test_case refusals own_directory refusals
+test_case swap-space own_directory swap_space
 test_case given-up own_directory given_up
 test_case killed own_directory killed
 test_case broken-off own_directory broken_off
