@@ -44,7 +44,7 @@ struct Api : test::FakeSystem {
     CreateOptions options;
     options.name = "s";
     options.origins = {origin};
-    options.store = StorePlan{{{vdc, 0, 65536, false}}};
+    options.store = StorePlan{{{vdc, 0, 65536}}};
     create_snapshot(env, options, nullptr, nullptr);
     log.clear();
   }

@@ -23,6 +23,7 @@ class FakeBlockDevices final : public sys::BlockDevices {
   std::map<DeviceId, std::string> signatures;
   std::set<DeviceId> exclusive;
   std::map<std::string, DeviceId> file_devices;
+  std::set<DeviceId> gone;
   std::map<std::string, std::vector<sys::ByteRange>> extents;
   std::vector<sys::ByteRange> discarded;
   std::map<DeviceId, sys::WriteEvidence> evidence;
@@ -37,6 +38,9 @@ class FakeBlockDevices final : public sys::BlockDevices {
 
   sys::BlockDeviceFacts facts(DeviceId id) override {
     const auto found = known.find(id);
+    if (gone.count(id) != 0) {
+      throw Error("look at", "device " + id.to_string(), ENODEV);
+    }
     if (found != known.end()) {
       return found->second;
     }
@@ -55,6 +59,10 @@ class FakeBlockDevices final : public sys::BlockDevices {
     return found == file_devices.end() ? std::nullopt : std::optional(found->second);
   }
   std::vector<sys::ByteRange> file_extents(const std::string &path) override { return extents[path]; }
+  std::optional<std::vector<DeviceId>> devices_below_file(const std::string &path) override {
+    const auto device = device_of_file(path);
+    return device ? std::optional(std::vector<DeviceId>{*device}) : std::nullopt;
+  }
   void discard(const std::string &, const std::vector<sys::ByteRange> &ranges) override {
     discarded.insert(discarded.end(), ranges.begin(), ranges.end());
   }

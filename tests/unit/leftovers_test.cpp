@@ -182,7 +182,7 @@ TEST_CASE_METHOD(Machine, "a snapshot that was cut stays", "[leftovers]") {
   CreateOptions options;
   options.name = "s";
   options.origins = {lv};
-  options.store = StorePlan{{{vdc, 0, 65536, false}}};
+  options.store = StorePlan{{{vdc, 0, 65536}}};
   create_snapshot(env, options, nullptr, nullptr);
   const Names before = dm.names();
   CHECK(remove_leftovers(env).empty());

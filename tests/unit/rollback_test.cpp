@@ -122,7 +122,7 @@ struct Snapshot : test::FakeSystem {
     create.name = "s";
     create.origins = {dm.add_device("data", "LVM-1", {dm::OriginTable{8192, vdb}.line()}),
                       dm.add_device("more", "LVM-2", {dm::OriginTable{8192, vdd}.line()})};
-    create.store = StorePlan{{{vdc, 0, 65536, false}}};
+    create.store = StorePlan{{{vdc, 0, 65536}}};
     create_snapshot(env, create, nullptr, nullptr);
     options.snapshot = "s";
     options.patience = std::chrono::milliseconds(0);

@@ -194,7 +194,7 @@ struct Imaged : test::FakeSystem {
     CreateOptions options;
     options.name = "s";
     options.origins = {dm.add_device("data", "LVM-1", {dm::OriginTable{8192, vdb}.line()})};
-    options.store = StorePlan{{{vdc, 0, 65536, false}}};
+    options.store = StorePlan{{{vdc, 0, 65536}}};
     create_snapshot(env, options, nullptr, nullptr);
   }
   TrackedImage image() { return get_tracked_image(dm, "s", "data", "send"); }

@@ -31,7 +31,7 @@ struct Set : test::FakeSystem {
     home = dm.add_device("vg-home", "LVM-2", {dm::OriginTable{16384, vdc}.line()}, 1);
     options.name = "s";
     options.origins = {root, home};
-    options.store = StorePlan{{{vdd, 0, 65536, false}}};
+    options.store = StorePlan{{{vdd, 0, 65536}}};
   }
   CreateResult create() { return create_snapshot(env, options, &freezer, &critical); }
   int remove(RemoveOptions remove_options = {}) {
@@ -149,7 +149,7 @@ TEST_CASE_METHOD(Set, "what cannot become a snapshot is refused before anything 
     expected = ENOSPC;
   }
   SECTION("a store on an origin") {
-    options.store.ranges = {{root, 0, 4096, false}};
+    options.store.ranges = {{root, 0, 4096}};
     expected = EDEADLK;
   }
   SECTION("an origin that is held") {
@@ -265,7 +265,7 @@ TEST_CASE_METHOD(Set, "what is left of an unfinished snapshot is removed by its 
 TEST_CASE_METHOD(Set, "a store grows from below", "[snapshot]") {
   create();
   log.clear();
-  CHECK(extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096, false}}}) == 69632);
+  CHECK(extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096}}}) == 69632);
   CHECK(actions() ==
         Log{"load diffsnap--data-s", "resume diffsnap--data-s", "load diffsnap-s", "resume diffsnap-s"});
   CHECK(dm.device("diffsnap--data-s").live.size() == 2);
@@ -281,9 +281,7 @@ TEST_CASE_METHOD(Set, "a store that cannot grow stays as it was", "[snapshot]") 
   for (const int call : {1, 2, 3, 4}) {
     CAPTURE(call);
     faults.fail_at(call, ENOMEM);
-    CHECK(errno_of([&] {
-            return extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096, false}}});
-          }) == ENOMEM);
+    CHECK(errno_of([&] { return extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096}}}); }) == ENOMEM);
     CHECK(dm.device("diffsnap--data-s").live == data);
     CHECK(dm.device("diffsnap-s").live == store);
     CHECK_FALSE(dm.any_suspended());
@@ -294,9 +292,7 @@ TEST_CASE_METHOD(Set, "a store that cannot grow stays as it was", "[snapshot]") 
 TEST_CASE_METHOD(Set, "a snapshot that was given up is not extended", "[snapshot]") {
   create();
   dm.device("diffsnap-s").store_state = "overflow";
-  CHECK(errno_of([&] {
-          return extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096, false}}});
-        }) == EINVAL);
+  CHECK(errno_of([&] { return extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096}}}); }) == EINVAL);
 }
 
 TEST_CASE_METHOD(Set, "ranges are released in whole chunks", "[snapshot]") {

@@ -62,7 +62,8 @@ TEST_CASE("a store specification is a device, or a range of one", "[store]") {
 }
 
 TEST_CASE_METHOD(Plan, "ranges keep their order, neighbours are joined", "[store]") {
-  const auto made = plan({{vdc, edge + 800, 800}, {vdb, edge, 800}, {vdb, edge + 800, 800}, {vdb, edge + 8000, 80}});
+  const auto made =
+      plan({{vdc, edge + 800, 800}, {vdb, edge, 800}, {vdb, edge + 800, 800}, {vdb, edge + 8000, 80}});
   REQUIRE(made.ranges.size() == 3);
   CHECK(made.ranges[0] == StoreRange{vdc, edge + 800, 800});
   CHECK(made.ranges[1] == StoreRange{vdb, edge, 1600});
@@ -110,27 +111,39 @@ TEST_CASE_METHOD(Plan, "what does not fit the device is refused", "[store]") {
   CHECK(errno_of([&] { return plan({}); }) == ENOSPC);
 }
 
-TEST_CASE_METHOD(Plan, "devices that hold or do something are refused, unless forced", "[store]") {
+TEST_CASE_METHOD(Plan, "devices that hold something are refused, unless forced", "[store]") {
   StorePlanOptions force;
   force.force = true;
-  SECTION("mounted") {
-    devices.usages[vdc] = "mounted on /mnt";
-  }
-  SECTION("opened") {
-    devices.exclusive.insert(vdc);
-  }
-  SECTION("below another device") {
-    devices.known[vdc].holders = {vdb};
-  }
   SECTION("partitioned") {
     devices.known[vdc].partitioned = true;
   }
   SECTION("a file system") {
     devices.signatures[vdc] = "ext4";
   }
+  SECTION("a range of one that another device has others of") {
+    devices.known[vdc].holders = {vdb};
+    devices.exclusive.insert(vdc);
+  }
   CHECK(errno_of([&] { return plan({{vdc, edge, 800}}); }) != 0);
   CHECK(errno_of([&] { return plan({{vdc, edge, 800}}, {}, force); }) == 0);
-  CHECK(errno_of([&] { return plan({{vdc, edge, 800, true}}); }) == 0);
+}
+
+TEST_CASE_METHOD(Plan, "devices in use are refused, force or not", "[store]") {
+  StorePlanOptions options;
+  options.force = GENERATE(false, true);
+  const Sectors size = devices.known[vdc].size;
+  SECTION("mounted") {
+    devices.usages[vdc] = "mounted on /mnt";
+    CHECK(errno_of([&] { return plan({{vdc, edge, 800}}, {}, options); }) == EBUSY);
+  }
+  SECTION("opened") {
+    devices.exclusive.insert(vdc);
+    CHECK(errno_of([&] { return plan({{vdc, edge, 800}}, {}, options); }) == EBUSY);
+  }
+  SECTION("below another device, all of it") {
+    devices.known[vdc].holders = {vdb};
+    CHECK(errno_of([&] { return plan({{vdc, 0, size}}, {}, options); }) == EBUSY);
+  }
 }
 
 TEST_CASE_METHOD(Plan, "a device that has a part of a store may give another one", "[store]") {
@@ -156,9 +169,11 @@ TEST_CASE_METHOD(Plan, "a store never lies on an origin, nor under one", "[store
   // The origin itself, what lies on it, and a loop device over a file of its file system.
   CHECK(errno_of([&] { return plan({{origin, edge, 800}}, {}, force); }) == EDEADLK);
   CHECK(errno_of([&] { return plan({{lv, edge, 800}}, {}, force); }) == EDEADLK);
-  CHECK(errno_of([&] { return plan({{lv, edge, 800, true}}, {}, force); }) == EDEADLK);
   const DeviceId loop{7, 0};
   devices.add(loop, "loop0", 2 * edge + 4096).loop_file = "/mnt/store";
+  // Where the file lies cannot be told.
+  CHECK(errno_of([&] { return plan({{loop, edge, 800}}, {}, force); }) == EDEADLK);
+  devices.file_devices["/mnt/store"] = vdc;
   CHECK(errno_of([&] { return plan({{loop, edge, 800}}, {}, force); }) == 0);
   devices.file_devices["/mnt/store"] = lv;
   CHECK(errno_of([&] { return plan({{loop, edge, 800}}, {}, force); }) == EDEADLK);
@@ -166,14 +181,29 @@ TEST_CASE_METHOD(Plan, "a store never lies on an origin, nor under one", "[store
   // Its real device, and the disk that this is a partition of.
   CHECK(errno_of([&] { return plan({{vdb1, edge, 800}}, {}, force); }) == EBUSY);
   CHECK(errno_of([&] { return plan({{vdb, edge, 800}}, {}, force); }) == EBUSY);
-  // A file's blocks there are known to be nobody else's.
-  CHECK(errno_of([&] { return plan({{vdb1, edge, 800, true}}); }) == 0);
+  // Another partition there is as good as any.
+  auto &other = devices.add(DeviceId{252, 18}, "vdb2", 2 * edge + 4096);
+  other.partition = true;
+  other.disk = vdb;
+  CHECK(errno_of([&] { return plan({{other.id, edge, 800}}); }) == 0);
   CHECK(errno_of([&] { return plan({{vdc, edge, 800}}); }) == 0);
 
   CHECK(errno_of([&] {
-          check_store_origins(env, StorePlan{{{lv, edge, 800, false}}});
+          check_store_origins(env, StorePlan{{{lv, edge, 800}}});
           return 0;
         }) == EDEADLK);
+}
+
+TEST_CASE_METHOD(Plan, "a partition of an origin's disk is the origin's", "[store]") {
+  dm.add_device("origin", "", {dm::OriginTable{4096, vdb}.line()});
+  CHECK(errno_of([&] { return plan({{vdb1, edge, 800}}); }) == EBUSY);
+}
+
+TEST_CASE_METHOD(Plan, "an origin whose disk is gone is in nobody's way", "[store]") {
+  dm.add_device("origin", "", {dm::OriginTable{4096, vdb1}.line()});
+  devices.gone.insert(vdb1);
+  CHECK(errno_of([&] { return plan({{vdc, edge, 800}}); }) == 0);
+  CHECK(errno_of([&] { return plan({{vdb1, edge, 800}}); }) == ENODEV);
 }
 
 TEST_CASE_METHOD(Plan, "the edges of a device are left free, and told", "[store]") {
@@ -207,6 +237,11 @@ TEST_CASE_METHOD(Plan, "signatures at the edges are wiped", "[store]") {
   CHECK(devices.signatures.count(vdc) == 1);
   wipe_edges(env, plan({{vdc, 0, devices.known[vdc].size}}, {}, force));
   CHECK(devices.signatures.count(vdc) == 0);
+  // Its first block is somebody else's.
+  devices.signatures[vdc] = "LVM2_member";
+  devices.known[vdc].holders = {vdb};
+  wipe_edges(env, plan({{vdc, 0, edge + 800}}, {}, force));
+  CHECK(devices.signatures.count(vdc) == 1);
 }
 
 TEST_CASE_METHOD(Plan, "the ranges of all stores are known, of unfinished ones too", "[store]") {

@@ -515,12 +515,33 @@ bad_stores() {
 	refused 5 'holds data \(ext4|holds data' diffsnap create -s "$plain" raw
 	mounted "$plain" /run/plain
 	refused 5 'mounted' diffsnap create -s "$plain" raw
+	# neither is what is in use taken by force, nor its signature wiped
+	refused 5 'mounted' diffsnap create -f -s "$plain" raw
+	assert_eq ext4 "$(blkid -p -o value -s TYPE "$plain")"
+	refused 5 'in use' diffsnap create -f -s "$lv_disk" raw
+	assert_eq LVM2_member "$(blkid -p -o value -s TYPE "$lv_disk")"
 	umount /run/plain
 	snapshot daily -s "$plain" -f raw
 	assert_eq active "$(field list state daily)"
 	refused 5 'snapshot uses|in use' diffsnap create -s "$plain" $lv
 	refused 5 'snapshot uses' diffsnap create -f -s "$plain" $lv
 	refused 5 'image of a snapshot' diffsnap create -f -s /dev/diffsnap/daily/raw $lv
+}
+
+# The file of a loop device is on an origin, through a file system whose number is not its
+# device's.
+loop_store() {
+	local loop
+	make_vg vg "$lv_disk" data 16M
+	attached "$more" -n raw
+	mkfs.btrfs -q --mixed /dev/mapper/raw
+	mounted /dev/mapper/raw /run/btrfs
+	truncate -s 16M /run/btrfs/store
+	modprobe loop
+	loop=$(losetup -f --show /run/btrfs/store)
+	on_exit losetup -d "$loop"
+	refused 5 'lies on the origin "raw"' diffsnap create -f -s "$loop" $lv
+	refused 5 'lies on the device' diffsnap create -f -s "$more" $lv
 }
 
 bad_origins() {
@@ -834,6 +855,7 @@ test_case remove removal
 test_case test-mode test_mode
 test_case bad-words bad_words
 test_case bad-stores bad_stores
+test_case loop-store loop_store
 test_case bad-origins bad_origins
 test_case cannot-initialise cannot_initialise
 test_case two-creates two_creates

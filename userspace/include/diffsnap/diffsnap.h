@@ -195,7 +195,8 @@ struct CreateOptions {
   std::chrono::milliseconds full_wait{0};
   /** How long writes in flight may take to end before the cut is given up; nothing: 1 s. */
   std::optional<std::chrono::milliseconds> cut_limit;
-  /** Overwrite stores that hold data or are in use, but never an origin. */
+  /** Overwrite stores that hold data, and take ranges of devices that others use other ranges of; never what is
+   * mounted, swapped to or an origin's. */
   bool force = false;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "base/device_id.h"
 
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "base/text.h"
@@ -30,6 +31,14 @@ std::optional<DeviceId> DeviceId::parse(std::string_view text) {
     return std::nullopt;
   }
   return DeviceId{*major_number, *minor_number};
+}
+
+std::optional<DeviceId> DeviceId::of_node(const std::string &path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0 || !S_ISBLK(st.st_mode)) {
+    return std::nullopt;
+  }
+  return from_dev_t(st.st_rdev);
 }
 
 }  // namespace diffsnap

@@ -30,6 +30,8 @@ struct DeviceId {
   [[nodiscard]] std::string to_string() const;
   /** The reverse of to_string(); nothing if the text is anything else. */
   [[nodiscard]] static std::optional<DeviceId> parse(std::string_view text);
+  /** The block device whose node a path leads to; nothing if it leads to none. */
+  [[nodiscard]] static std::optional<DeviceId> of_node(const std::string &path);
 
   friend bool operator==(const DeviceId &a, const DeviceId &b) noexcept {
     return a.major == b.major && a.minor == b.minor;

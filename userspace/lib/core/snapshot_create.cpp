@@ -72,7 +72,6 @@ class Creation {
   }
 
   void make_data_device() {
-    wipe_edges(env_, options_.store);
     const auto cookie = env_.dm.make_cookie();
     dm::CreateRequest request;
     request.name = data_name(options_.name);
@@ -87,6 +86,7 @@ class Creation {
     dm::StoreTable table;
     table.length = options_.store.size();
     table.device = data_;
+    wipe_edges(env_, options_.store);
     table.chunk = options_.chunk;
     table.low_water = options_.low_water;
     table.buffer = options_.buffer;

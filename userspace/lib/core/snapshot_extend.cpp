@@ -53,9 +53,9 @@ Sectors extend_snapshot(const Environment &env, const std::string &name, const S
     store.low_water = numbers->low_water;
   }
 
-  wipe_edges(env, more);
   Steps steps;
   steps.run([&] { replace_table(env, data, after); }, [&] { replace_table(env, data, before); });
+  wipe_edges(env, more);
   steps.run([&] { replace_table(env, snapshot.device.name, {store.line()}); });
   steps.finish();
   return store.length;

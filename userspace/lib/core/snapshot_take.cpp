@@ -234,7 +234,7 @@ void add_origins(const Environment &env, const std::string &name, const std::vec
   const std::vector<OriginInfo> members = check_new_members(env, name, snapshot.table.chunk, origins);
   StorePlan store;
   for (const dm::LinearTable &range : snapshot.ranges) {
-    store.ranges.push_back({range.device, range.offset, range.length, false});
+    store.ranges.push_back({range.device, range.offset, range.length});
   }
   check_store_origins(env, store);
   if (!dry_run) {

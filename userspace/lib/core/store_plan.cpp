@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
-#include <set>
+#include <map>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -33,18 +33,24 @@ class OriginSearch {
  public:
   explicit OriginSearch(const Environment &env) : env_(env), inventory_(read_inventory(env.dm)) {}
 
-  /** The dm name of an origin that @p device lies on, however deep. */
-  [[nodiscard]] std::optional<std::string> below(DeviceId device) {
-    seen_.clear();
-    return walk_down(device);
+  struct Below {
+    /** The dm name of an origin that the device lies on, however deep. */
+    std::optional<std::string> origin;
+    /** The file of a loop device whose place cannot be told, which may be an origin. */
+    std::string lost_file;
+  };
+  [[nodiscard]] Below below(DeviceId device) {
+    visits_.clear();
+    lost_file_.clear();
+    return {walk_down(device, Visit::whole), lost_file_};
   }
 
   /** The dm name of an origin that lies on @p device, however high: writing there may hit its contents. */
-  [[nodiscard]] std::optional<std::string> above(DeviceId device) {
+  [[nodiscard]] std::optional<std::string> above(const sys::BlockDeviceFacts &device) {
     for (const OriginInfo &origin : inventory_.origins) {
-      seen_.clear();
-      static_cast<void>(walk_down(origin.table.real_device));
-      if (seen_.count(device) != 0) {
+      visits_.clear();
+      static_cast<void>(walk_down(origin.table.real_device, Visit::whole));
+      if (visits_.count(device.id) != 0 || (device.disk && is_whole(*device.disk))) {
         return origin.name();
       }
     }
@@ -63,35 +69,70 @@ class OriginSearch {
   }
 
  private:
-  std::optional<std::string> walk_down(DeviceId device) {
-    if (!seen_.insert(device).second) {
+  /** Whether a device was met as such, or only as the disk of a partition: then the others are not met. */
+  enum class Visit { part, whole };
+
+  [[nodiscard]] bool is_whole(DeviceId device) const {
+    const auto visit = visits_.find(device);
+    return visit != visits_.end() && visit->second == Visit::whole;
+  }
+
+  std::optional<std::string> walk_down(DeviceId device, Visit how) {
+    const auto [visit, first] = visits_.emplace(device, how);
+    if (!first) {
+      visit->second = std::max(visit->second, how);
       return std::nullopt;
     }
     if (const OriginInfo *origin = inventory_.find_origin(device)) {
       return origin->name();
     }
-    const sys::BlockDeviceFacts facts = env_.devices.facts(device);
-    for (const DeviceId slave : facts.slaves) {
-      if (auto found = walk_down(slave)) {
+    const auto facts = facts_if_there(device);
+    if (!facts) {
+      return std::nullopt;
+    }
+    for (const DeviceId slave : facts->slaves) {
+      if (auto found = walk_down(slave, Visit::whole)) {
         return found;
       }
     }
-    if (facts.disk) {
-      if (auto found = walk_down(*facts.disk)) {
+    if (facts->disk) {
+      if (auto found = walk_down(*facts->disk, Visit::part)) {
         return found;
       }
     }
-    if (!facts.loop_file.empty()) {
-      if (const auto host = env_.devices.device_of_file(facts.loop_file)) {
-        return walk_down(*host);
+    return facts->loop_file.empty() ? std::nullopt : walk_down_file(facts->loop_file);
+  }
+
+  std::optional<std::string> walk_down_file(const std::string &path) {
+    const auto hosts = env_.devices.devices_below_file(path);
+    if (!hosts) {
+      lost_file_ = path;
+      return std::nullopt;
+    }
+    for (const DeviceId host : *hosts) {
+      if (auto found = walk_down(host, Visit::whole)) {
+        return found;
       }
     }
     return std::nullopt;
   }
 
+  /** An origin may outlive its disk, and must not be in the way of all others then. */
+  std::optional<sys::BlockDeviceFacts> facts_if_there(DeviceId device) {
+    try {
+      return env_.devices.facts(device);
+    } catch (const Error &error) {
+      if (error.error_number() != ENODEV) {
+        throw;
+      }
+      return std::nullopt;
+    }
+  }
+
   const Environment &env_;
   Inventory inventory_;
-  std::set<DeviceId> seen_;
+  std::map<DeviceId, Visit> visits_;
+  std::string lost_file_;
 };
 
 void check_geometry(const StoreRange &range, const sys::BlockDeviceFacts &facts) {
@@ -127,12 +168,17 @@ std::optional<DeviceId> foreign_holder(const Environment &env, const sys::BlockD
 }
 
 /** Nobody may be surprised by the loss of what is on the device. */
-void check_free(const Environment &env, const StoreRange &range, const sys::BlockDeviceFacts &facts) {
+void check_free(const Environment &env, const StoreRange &range, const sys::BlockDeviceFacts &facts,
+                bool force) {
   if (const auto usage = env.devices.usage(range.device)) {
     refuse(range, EBUSY, "the device is " + *usage);
   }
   if (const auto holder = foreign_holder(env, facts)) {
-    refuse(range, EBUSY, "the device is in use by " + sys::device_node(*holder));
+    const bool whole = range.length == facts.size;
+    if (!force || whole) {
+      refuse(range, EBUSY, "the device is in use by " + sys::device_node(*holder),
+             whole ? "" : "If nobody uses that range: --force.");
+    }
   }
   if (!facts.holders.empty()) {
     // Ours already, by other ranges: ranges_in_use() keeps them apart, and what is on it is of our making.
@@ -140,6 +186,9 @@ void check_free(const Environment &env, const StoreRange &range, const sys::Bloc
   }
   if (!env.devices.can_open_exclusively(range.device)) {
     refuse(range, EBUSY, "the device is in use");
+  }
+  if (force) {
+    return;
   }
   if (facts.partitioned) {
     refuse(range, EBUSY, "the device has partitions");
@@ -151,20 +200,22 @@ void check_free(const Environment &env, const StoreRange &range, const sys::Bloc
 }
 
 /** What no option allows. */
-void check_origins(const StoreRange &range, OriginSearch &origins) {
+void check_origins(const StoreRange &range, const sys::BlockDeviceFacts &facts, OriginSearch &origins) {
   // The store must never be written through an origin: each write would preserve old data, in the store.
-  if (const auto origin = origins.below(range.device)) {
-    refuse(range, EDEADLK, "it lies on the origin \"" + *origin + '"',
+  const OriginSearch::Below below = origins.below(range.device);
+  if (below.origin) {
+    refuse(range, EDEADLK, "it lies on the origin \"" + *below.origin + '"',
            "A store needs space that no origin target lies over or under.");
+  }
+  if (!below.lost_file.empty()) {
+    refuse(range, EDEADLK,
+           "on which device the loop device's file " + below.lost_file +
+               " lies cannot be told: an origin, maybe");
   }
   if (origins.is_image(range.device)) {
     refuse(range, EINVAL, "it is the image of a snapshot");
   }
-  if (range.vouched_for) {
-    // It is known to be nobody's: the blocks of a file on the origin's own file system.
-    return;
-  }
-  if (const auto origin = origins.above(range.device)) {
+  if (const auto origin = origins.above(facts)) {
     refuse(range, EBUSY, "the origin \"" + *origin + "\" lies on the device");
   }
 }
@@ -172,10 +223,8 @@ void check_origins(const StoreRange &range, OriginSearch &origins) {
 void check_range(const Environment &env, const StoreRange &range, const sys::BlockDeviceFacts &facts,
                  const StorePlanOptions &options, OriginSearch &origins) {
   check_geometry(range, facts);
-  check_origins(range, origins);
-  if (!range.vouched_for && !options.force) {
-    check_free(env, range, facts);
-  }
+  check_origins(range, facts, origins);
+  check_free(env, range, facts, options.force);
 }
 
 /** Takes what lies at the edges of the device out of a range, and adds it to @p edges. */
@@ -184,10 +233,10 @@ StoreRange without_edges(const StoreRange &range, Sectors device_size, std::vect
   const Sectors first = std::min(end, std::max(range.offset, store_edge));
   const Sectors last = std::max(first, std::min(end, device_size - std::min(device_size, store_edge)));
   if (first > range.offset) {
-    edges.push_back({range.device, range.offset, first - range.offset, range.vouched_for});
+    edges.push_back({range.device, range.offset, first - range.offset});
   }
   if (end > last) {
-    edges.push_back({range.device, last, end - last, range.vouched_for});
+    edges.push_back({range.device, last, end - last});
   }
   StoreRange inner = range;
   inner.offset = first;
@@ -208,7 +257,6 @@ std::vector<StoreRange> merge(const std::vector<StoreRange> &ranges) {
     if (!merged.empty() && merged.back().device == range.device &&
         merged.back().offset + merged.back().length == range.offset) {
       merged.back().length += range.length;
-      merged.back().vouched_for = merged.back().vouched_for && range.vouched_for;
     } else {
       merged.push_back(range);
     }
@@ -265,8 +313,7 @@ StoreSpec parse_store_spec(std::string_view text,
 }
 
 bool operator==(const StoreRange &a, const StoreRange &b) noexcept {
-  return a.device == b.device && a.offset == b.offset && a.length == b.length &&
-         a.vouched_for == b.vouched_for;
+  return a.device == b.device && a.offset == b.offset && a.length == b.length;
 }
 
 Sectors StorePlan::size() const noexcept {
@@ -291,7 +338,7 @@ std::vector<StoreRange> resolve_store_specs(const Environment &env, const std::v
   for (const StoreSpec &spec : specs) {
     const DeviceId device = sys::resolve_device(spec.device);
     if (!spec.offset || !spec.length) {
-      ranges.push_back({device, 0, env.devices.facts(device).size, false});
+      ranges.push_back({device, 0, env.devices.facts(device).size});
       continue;
     }
     if (*spec.offset % sector_size != 0 || *spec.length % sector_size != 0) {
@@ -300,7 +347,7 @@ std::vector<StoreRange> resolve_store_specs(const Environment &env, const std::v
           '"' + spec.device + ':' + std::to_string(*spec.offset) + '+' + std::to_string(*spec.length) + '"',
           EINVAL, "offset and length are multiples of " + std::to_string(sector_size) + " bytes");
     }
-    ranges.push_back({device, *spec.offset >> sector_shift, *spec.length >> sector_shift, false});
+    ranges.push_back({device, *spec.offset >> sector_shift, *spec.length >> sector_shift});
   }
   return ranges;
 }
@@ -314,7 +361,7 @@ void wipe_edges(const Environment &env, const StorePlan &plan) {
 void check_store_origins(const Environment &env, const StorePlan &plan) {
   OriginSearch origins(env);
   for (const StoreRange &range : plan.ranges) {
-    check_origins(range, origins);
+    check_origins(range, env.devices.facts(range.device), origins);
   }
 }
 
@@ -326,7 +373,11 @@ StorePlan plan_store(const Environment &env, const std::vector<StoreRange> &rang
   for (const StoreRange &given : ranges) {
     const sys::BlockDeviceFacts facts = env.devices.facts(given.device);
     check_range(env, given, facts, options, origins);
-    const StoreRange range = round_inwards(without_edges(given, facts.size, edges), options.chunk);
+    std::vector<StoreRange> own_edges;
+    const StoreRange range = round_inwards(without_edges(given, facts.size, own_edges), options.chunk);
+    if (!foreign_holder(env, facts)) {
+      edges.insert(edges.end(), own_edges.begin(), own_edges.end());
+    }
     if (range.length == 0) {
       refuse(given, EINVAL,
              "without the first and the last MiB of the device it is smaller than a chunk of " +
@@ -359,18 +410,18 @@ std::vector<StoreRange> ranges_in_use(dm::DeviceMapper &dm) {
   const auto add = [&](const dm::Table &table) {
     for (const dm::TableLine &line : table) {
       if (const auto range = dm::LinearTable::parse(line)) {
-        ranges.push_back({range->device, range->offset, range->length, false});
+        ranges.push_back({range->device, range->offset, range->length});
       }
     }
   };
   const Inventory inventory = read_inventory(dm);
   for (const SnapshotInfo &snapshot : inventory.snapshots) {
     for (const dm::LinearTable &range : snapshot.ranges) {
-      ranges.push_back({range.device, range.offset, range.length, false});
+      ranges.push_back({range.device, range.offset, range.length});
     }
     if (!snapshot.data) {
       // Made by hand, straight on a device.
-      ranges.push_back({snapshot.table.device, 0, snapshot.table.length, false});
+      ranges.push_back({snapshot.table.device, 0, snapshot.table.length});
     }
   }
   for (const dm::DeviceInfo &leftover : inventory.leftovers) {

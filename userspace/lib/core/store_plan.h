@@ -42,15 +42,14 @@ struct StoreRange {
   DeviceId device;
   Sectors offset = 0;
   Sectors length = 0;
-  /** Somebody answers for it (ranges of a file): signatures and users of the device do not matter. */
-  bool vouched_for = false;
 };
 [[nodiscard]] bool operator==(const StoreRange &a, const StoreRange &b) noexcept;
 
 struct StorePlanOptions {
   Sectors chunk = 8;
-  /** Take devices that hold a known signature, and ranges of devices that are in use. Never those of an
-   * origin. */
+  /** Take devices that hold a known signature or partitions, and a range, but not all, of a device that other
+   * device-mapper devices lie on: the free space of a volume group, say. Never what is mounted, used as swap or
+   * otherwise open, nor what belongs to an origin. */
   bool force = false;
   /** Use no more than so much, taken from the front; nothing: all. */
   std::optional<Sectors> limit;
@@ -66,7 +65,8 @@ inline constexpr Sectors store_edge = 2048;
 struct StorePlan {
   /** In the order given, neighbours merged, each a multiple of the chunk. */
   std::vector<StoreRange> ranges;
-  /** What was given and is left free, see store_edge. To be wiped of signatures: they would outlive the rest. */
+  /** What was given and is left free, see store_edge, of devices that nobody else uses. To be wiped of
+   * signatures: they would outlive the rest. */
   std::vector<StoreRange> edges = {};
 
   [[nodiscard]] Sectors size() const noexcept;
@@ -89,7 +89,10 @@ struct StorePlan {
 [[nodiscard]] StorePlan plan_store(const Environment &env, const std::vector<StoreRange> &ranges,
                                    const std::vector<StoreRange> &taken, const StorePlanOptions &options);
 
-/** Wipes the signatures of the plan's edges. To be done when nothing else can be refused. Throws Error. */
+/**
+ * Wipes the signatures of the plan's edges. To be done when a device-mapper device lies on the ranges: that the
+ * kernel let it take them is the proof that they are nobody else's. Throws Error.
+ */
 void wipe_edges(const Environment &env, const StorePlan &plan);
 
 /** Looks again for origins above and below: for plans that were made before an origin was attached. Throws

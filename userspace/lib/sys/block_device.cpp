@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <system_error>
 
 #include "base/error.h"
@@ -56,14 +57,6 @@ bool has_partitions(const fs::path &sysfs) {
   return false;
 }
 
-std::optional<DeviceId> block_device_at(const std::string &path) {
-  struct stat st {};
-  if (::stat(path.c_str(), &st) != 0 || !S_ISBLK(st.st_mode)) {
-    return std::nullopt;
-  }
-  return DeviceId::from_dev_t(st.st_rdev);
-}
-
 /** The device of what is mounted at a path; btrfs has a number of its own there, so its source is asked. */
 std::optional<DeviceId> device_of_mount(const std::string &path) {
   std::error_code error;
@@ -75,7 +68,7 @@ std::optional<DeviceId> device_of_mount(const std::string &path) {
   for (const Mount &mount : read_mounts()) {
     // The last one covers those before it.
     if (mount.path == canonical) {
-      found = mount.device.major != 0 ? std::optional(mount.device) : block_device_at(mount.source);
+      found = mount.device.major != 0 ? std::optional(mount.device) : DeviceId::of_node(mount.source);
     }
   }
   return found;
@@ -91,11 +84,18 @@ bool is_swap(DeviceId id) {
   std::string line;
   std::getline(swaps, line);  // the heading
   while (std::getline(swaps, line)) {
-    if (block_device_at(line.substr(0, line.find_first_of(" \t"))) == id) {
+    if (DeviceId::of_node(line.substr(0, line.find_first_of(" \t"))) == id) {
       return true;
     }
   }
   return false;
+}
+
+/** Whether file systems of a type keep nothing on this machine's block devices. */
+bool is_elsewhere(std::string_view fs_type) {
+  constexpr std::array<std::string_view, 9> types{"tmpfs", "ramfs", "devtmpfs", "nfs", "nfs4",
+                                                  "cifs",  "smb3",  "9p",       "ceph"};
+  return std::find(types.begin(), types.end(), fs_type) != types.end();
 }
 
 class SystemBlockDevices final : public BlockDevices {
@@ -132,8 +132,9 @@ class SystemBlockDevices final : public BlockDevices {
   }
 
   std::optional<std::string> usage(DeviceId id) override {
+    const SysfsDeviceTree tree;
     for (const Mount &mount : read_mounts()) {
-      if (mount.device == id || (mount.device.major == 0 && block_device_at(mount.source) == id)) {
+      if (tree.used_by(mount).count(id) != 0) {
         return "mounted on " + mount.path;
       }
     }
@@ -168,6 +169,19 @@ class SystemBlockDevices final : public BlockDevices {
       return std::nullopt;
     }
     return id;
+  }
+
+  std::optional<std::vector<DeviceId>> devices_below_file(const std::string &path) override {
+    const SysfsDeviceTree tree;
+    const auto mount = tree.mount_of(path);
+    if (!mount) {
+      return std::nullopt;
+    }
+    const std::set<DeviceId> devices = tree.used_by(*mount);
+    if (devices.empty() && !is_elsewhere(mount->fs_type)) {
+      return std::nullopt;
+    }
+    return std::vector<DeviceId>(devices.begin(), devices.end());
   }
 
   std::vector<ByteRange> file_extents(const std::string &path) override { return sys::file_extents(path); }
@@ -242,7 +256,7 @@ std::string device_node(DeviceId id) {
   std::string name = error ? std::string() : canonical.filename().string();
   std::replace(name.begin(), name.end(), '!', '/');
   for (const std::string &node : {"/dev/mapper/" + dm_name, "/dev/" + name}) {
-    if (block_device_at(node) == id) {
+    if (DeviceId::of_node(node) == id) {
       return node;
     }
   }

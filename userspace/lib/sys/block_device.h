@@ -59,8 +59,12 @@ class BlockDevices {
   /** Makes libblkid find nothing any more in a range: what it recognises there is overwritten, and nothing
    * else. Throws Error. */
   virtual void wipe_signatures(DeviceId id, const ByteRange &range) = 0;
-  /** The block device that a file lies on; nothing for tmpfs, network, btrfs. */
+  /** The block device whose blocks a file has, as file_extents() counts them; nothing for tmpfs, network,
+   * btrfs. Throws Error. */
   [[nodiscard]] virtual std::optional<DeviceId> device_of_file(const std::string &path) = 0;
+  /** All block devices that the file system of a file uses; none for memory and network, nothing if that
+   * cannot be told: overlay, FUSE, a file that is gone. */
+  [[nodiscard]] virtual std::optional<std::vector<DeviceId>> devices_below_file(const std::string &path) = 0;
   /** Where on its device a file's contents lie; see sys/fiemap.h. Throws Error, EOPNOTSUPP if that cannot be
    * told of all of them. */
   [[nodiscard]] virtual std::vector<ByteRange> file_extents(const std::string &path) = 0;

@@ -4,6 +4,7 @@
 #include "sys/mounts.h"
 
 #include "base/unique_fd.h"
+#include "sys/sysfs.h"
 
 #include <algorithm>
 #include <array>
@@ -27,30 +28,12 @@ fs::path sysfs_of(DeviceId device) {
   return "/sys/dev/block/" + device.to_string();
 }
 
-/** The first line of a sysfs attribute, empty if there is none. */
-std::string attribute(const fs::path &path) {
-  std::ifstream file(path);
-  std::string line;
-
-  std::getline(file, line);
-  return line;
-}
-
 void insert_device(std::set<DeviceId> &devices, const fs::path &sysfs_directory) {
   const std::string text = attribute(sysfs_directory / "dev");
 
   if (const auto device = DeviceId::parse(text)) {
     devices.insert(*device);
   }
-}
-
-std::optional<DeviceId> device_of_node(const std::string &path) {
-  struct stat st;
-
-  if (path.empty() || path[0] != '/' || stat(path.c_str(), &st) != 0 || !S_ISBLK(st.st_mode)) {
-    return std::nullopt;
-  }
-  return DeviceId::from_dev_t(st.st_rdev);
 }
 
 /** A btrfs has an anonymous device; its parts stand in sysfs under its UUID. */
@@ -150,29 +133,37 @@ std::optional<std::string> SysfsDeviceTree::backing_file(DeviceId device) const 
   return path;
 }
 
+std::optional<Mount> SysfsDeviceTree::mount_of(const std::string &path) const {
+  struct statx result;
+
+  if (statx(AT_FDCWD, path.c_str(), AT_NO_AUTOMOUNT, STATX_MNT_ID, &result) != 0 ||
+      (result.stx_mask & STATX_MNT_ID) == 0) {
+    return std::nullopt;
+  }
+  for (Mount &mount : read_mounts()) {
+    if (static_cast<std::uint64_t>(mount.id) == result.stx_mnt_id) {
+      return std::move(mount);
+    }
+  }
+  return std::nullopt;
+}
+
 std::optional<DeviceId> SysfsDeviceTree::file_system_of(const std::string &path) const {
   // st_dev of a file on btrfs is its subvolume's, mountinfo has the super
   // block's: only the mount's number leads from one to the other.
-  struct statx result;
-
-  if (statx(AT_FDCWD, path.c_str(), AT_NO_AUTOMOUNT, STATX_MNT_ID, &result) != 0) {
-    return std::nullopt;
+  const auto mount = mount_of(path);
+  if (mount) {
+    return mount->device;
   }
-  if ((result.stx_mask & STATX_MNT_ID) != 0) {
-    for (const Mount &mount : read_mounts()) {
-      if (static_cast<std::uint64_t>(mount.id) == result.stx_mnt_id) {
-        return mount.device;
-      }
-    }
-  }
-  return DeviceId{result.stx_dev_major, result.stx_dev_minor};
+  struct stat st;
+  return stat(path.c_str(), &st) == 0 ? std::optional(DeviceId::from_dev_t(st.st_dev)) : std::nullopt;
 }
 
 std::set<DeviceId> SysfsDeviceTree::used_by(const Mount &mount) const {
   std::set<DeviceId> devices;
 
   if (mount.fs_type == "btrfs") {
-    if (const auto member = device_of_node(mount.source)) {
+    if (const auto member = DeviceId::of_node(mount.source)) {
       devices = btrfs_devices(*member);
     }
     return devices;
@@ -190,7 +181,7 @@ std::set<DeviceId> SysfsDeviceTree::used_by(const Mount &mount) const {
   }
   for (const char *name : {"logdev", "rtdev"}) {
     if (const auto path = option(mount.options, name)) {
-      if (const auto device = device_of_node(*path)) {
+      if (const auto device = DeviceId::of_node(*path)) {
         devices.insert(*device);
       }
     }

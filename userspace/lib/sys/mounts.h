@@ -80,6 +80,9 @@ class SysfsDeviceTree : public DeviceTree {
   [[nodiscard]] std::optional<std::string> backing_file(DeviceId device) const override;
   [[nodiscard]] std::optional<DeviceId> file_system_of(const std::string &path) const override;
   [[nodiscard]] std::set<DeviceId> used_by(const Mount &mount) const override;
+
+  /** The mount through which a path leads to its file; nothing if there is no such file. */
+  [[nodiscard]] std::optional<Mount> mount_of(const std::string &path) const;
 };
 
 /**
