@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <map>
 #include <set>
 #include <string>
@@ -22,8 +23,8 @@ class FakeBlockDevices final : public sys::BlockDevices {
   std::map<DeviceId, std::string> usages;
   std::map<DeviceId, std::string> signatures;
   std::set<DeviceId> exclusive;
-  std::map<std::string, DeviceId> file_devices;
   std::set<DeviceId> gone;
+  std::map<std::string, DeviceId> file_devices;
   std::map<std::string, std::vector<sys::ByteRange>> extents;
   std::vector<sys::ByteRange> discarded;
   std::map<DeviceId, sys::WriteEvidence> evidence;
@@ -37,10 +38,10 @@ class FakeBlockDevices final : public sys::BlockDevices {
   }
 
   sys::BlockDeviceFacts facts(DeviceId id) override {
-    const auto found = known.find(id);
     if (gone.count(id) != 0) {
       throw Error("look at", "device " + id.to_string(), ENODEV);
     }
+    const auto found = known.find(id);
     if (found != known.end()) {
       return found->second;
     }
@@ -58,11 +59,11 @@ class FakeBlockDevices final : public sys::BlockDevices {
     const auto found = file_devices.find(path);
     return found == file_devices.end() ? std::nullopt : std::optional(found->second);
   }
-  std::vector<sys::ByteRange> file_extents(const std::string &path) override { return extents[path]; }
   std::optional<std::vector<DeviceId>> devices_below_file(const std::string &path) override {
     const auto device = device_of_file(path);
     return device ? std::optional(std::vector<DeviceId>{*device}) : std::nullopt;
   }
+  std::vector<sys::ByteRange> file_extents(const std::string &path) override { return extents[path]; }
   void discard(const std::string &, const std::vector<sys::ByteRange> &ranges) override {
     discarded.insert(discarded.end(), ranges.begin(), ranges.end());
   }
@@ -80,6 +81,9 @@ class FakeFreezer final : public Freezer {
  public:
   FakeFreezer(Log &log, FaultPlan &faults) : log_(log), faults_(faults) {}
 
+  /** Somebody ends the command just then. */
+  int signal_at_thaw = 0;
+
   void prepare(const std::vector<DeviceId> &) override { act("prepare"); }
   void write_out() override { act("write out"); }
   int freeze() noexcept override {
@@ -90,6 +94,9 @@ class FakeFreezer final : public Freezer {
   int thaw() noexcept override {
     // Whether it reports success or not, it tries all.
     frozen_ = false;
+    if (signal_at_thaw != 0) {
+      raise(signal_at_thaw);
+    }
     return record("thaw");
   }
   [[nodiscard]] Error failure() const override { return {"freeze", "/mnt", EIO}; }

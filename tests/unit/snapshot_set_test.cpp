@@ -2,6 +2,7 @@
 #include "core/snapshot_set.h"
 
 #include <cerrno>
+#include <csignal>
 
 #include "catch.h"
 #include "core/naming.h"
@@ -98,6 +99,44 @@ TEST_CASE_METHOD(Set, "a snapshot that fails leaves nothing behind, at whichever
   }
   // Two devices, two members, prepare, write out, enter, freeze, cut, thaw, two images.
   CHECK(failures == 12);
+}
+
+volatile std::sig_atomic_t signals_seen = 0;
+
+/** Counts SIGTERM while it lives, which would end the tests. */
+class CountedSignals {
+ public:
+  CountedSignals() : before_(std::signal(SIGTERM, [](int) { signals_seen = signals_seen + 1; })) {
+    signals_seen = 0;
+  }
+  CountedSignals(const CountedSignals &) = delete;
+  CountedSignals &operator=(const CountedSignals &) = delete;
+  ~CountedSignals() { std::signal(SIGTERM, before_); }
+
+ private:
+  void (*before_)(int);
+};
+
+TEST_CASE_METHOD(Set, "who ends the command at the cut leaves nothing behind", "[snapshot]") {
+  const CountedSignals counted;
+  freezer.signal_at_thaw = SIGTERM;
+  CHECK(errno_of([&] { return create().id; }) == EINTR);
+  CHECK(signals_seen == 1);
+  CHECK(dm.names() == only_origins);
+  CHECK(origins_are_free());
+  CHECK(dm.open_cookies.empty());
+}
+
+TEST_CASE_METHOD(Set, "who ends the command when a snapshot is taken gets it all the same", "[take]") {
+  const CountedSignals counted;
+  options.take = false;
+  create();
+  freezer.signal_at_thaw = SIGTERM;
+  TakeOptions take;
+  take.name = "s";
+  CHECK(take_snapshot(env, take, &freezer, &critical).images.size() == 2);
+  CHECK(signals_seen == 1);
+  CHECK(get_snapshot(dm, "s", "look at").images.size() == 2);
 }
 
 TEST_CASE_METHOD(Set, "file systems need not be frozen", "[snapshot]") {

@@ -34,7 +34,7 @@ struct Made : test::FakeSystem {
     CreateOptions options;
     options.name = name;
     options.take = false;
-    options.store = StorePlan{{{vdc, offset, 65536, false}}};
+    options.store = StorePlan{{{vdc, offset, 65536}}};
     create_snapshot(env, options, nullptr, nullptr);
   }
   int add(const std::vector<DeviceId> &origins, const std::string &name = "s") {
@@ -146,8 +146,9 @@ TEST_CASE_METHOD(Made, "a cut that fails leaves the snapshot as it was", "[take]
       break;
     }
     if (state() == "active") {
-      // Cut, and without images: that cannot be undone.
+      // Cut, and without images: that cannot be undone, and is said.
       if (error && images() == 0) {
+        CHECK(error->hint().find("diffsnap remove s") != std::string::npos);
         remove_snapshot(env, "s");
         make("s", 0);
         CHECK(add({first}) == 0);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <cerrno>
+#include <optional>
 
 #include "core/naming.h"
 #include "core/snapshot_set.h"
 #include "core/snapshot_take.h"
 #include "core/steps.h"
 #include "sys/block_device.h"
+#include "sys/memlock.h"
 
 namespace diffsnap {
 
@@ -35,8 +37,12 @@ class Creation {
     make_store();
     add_members(env_, options_.name, origins_);
     if (options_.take) {
+      uninterrupted_.emplace(sys::SignalBlock::Which::termination);
       const Taking taking{"create", options_.name, result_.id, store_, origins_, options_.cut_limit};
       cut(env_, taking, freezer_, critical_, result_);
+      if (uninterrupted_->pending()) {
+        refuse(options_, EINTR, "it was interrupted");
+      }
       make_images(env_, taking, steps_);
     }
     steps_.finish();
@@ -80,13 +86,13 @@ class Creation {
     request.udev = dm::UdevFlags::hidden();
     data_ = make_device(env_, steps_, std::move(request), *cookie);
     cookie->wait();
+    wipe_edges(env_, options_.store);
   }
 
   void make_store() {
     dm::StoreTable table;
     table.length = options_.store.size();
     table.device = data_;
-    wipe_edges(env_, options_.store);
     table.chunk = options_.chunk;
     table.low_water = options_.low_water;
     table.buffer = options_.buffer;
@@ -123,6 +129,9 @@ class Creation {
   DeviceId data_;
   DeviceId store_;
   CreateResult result_;
+  // Whoever ends the command in the middle of the cut, where signals wait, would else end it right after that:
+  // with a snapshot that nobody knows of. It is undone, or made, first.
+  std::optional<sys::SignalBlock> uninterrupted_;
   // Last, so that what it undoes finds everything else alive.
   Steps steps_;
 };

@@ -6,6 +6,7 @@
 
 #include "core/naming.h"
 #include "sys/block_device.h"
+#include "sys/memlock.h"
 
 namespace diffsnap {
 
@@ -258,12 +259,17 @@ CreateResult take_snapshot(const Environment &env, const TakeOptions &options, F
   if (options.dry_run) {
     return result;
   }
-  cut(env, taking, freezer, critical, result);
+  // A cut cannot be undone here; so it gets its images, whoever ends the command meanwhile.
+  const sys::SignalBlock uninterrupted(sys::SignalBlock::Which::termination);
   try {
+    cut(env, taking, freezer, critical, result);
     Steps steps;
     make_images(env, taking, steps);
     steps.finish();
   } catch (const Error &error) {
+    if (get_snapshot(env.dm, options.name, "take").state() == "new") {
+      throw;
+    }
     throw Error(error.verb(), error.object(), error.error_number(), error.reason(),
                 "It was cut and has no images: `diffsnap remove " + options.name + "` removes it.");
   }

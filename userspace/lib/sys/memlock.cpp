@@ -29,9 +29,9 @@ __attribute__((noinline)) void touch_stack() {
 }
 
 /**
- * Our own code allocates nothing in the critical section, but libdevmapper
- * builds its ioctl's buffer for the cut. It then finds room in the heap that
- * is there, without asking the kernel.
+ * Nothing is allocated in the critical section that we know of; should a library
+ * do so all the same, it finds room in the heap that is there, without asking the
+ * kernel.
  */
 void grow_heap() {
   mallopt(M_TRIM_THRESHOLD, 2 * static_cast<int>(heap_reserve));
@@ -73,11 +73,16 @@ void ProcessMemory::unlock() noexcept {
   }
 }
 
-SignalBlock::SignalBlock() {
-  sigset_t all;
-
-  sigfillset(&all);
-  const int err = pthread_sigmask(SIG_SETMASK, &all, &before_);
+SignalBlock::SignalBlock(Which which) {
+  if (which == Which::all) {
+    sigfillset(&blocked_);
+  } else {
+    sigemptyset(&blocked_);
+    for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM}) {
+      sigaddset(&blocked_, signal);
+    }
+  }
+  const int err = pthread_sigmask(SIG_BLOCK, &blocked_, &before_);
   if (err != 0) {
     throw Error("block", "signals", err);
   }
@@ -85,6 +90,19 @@ SignalBlock::SignalBlock() {
 
 SignalBlock::~SignalBlock() {
   pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+bool SignalBlock::pending() const noexcept {
+  sigset_t waiting;
+
+  sigemptyset(&waiting);
+  sigpending(&waiting);
+  for (int signal = 1; signal < NSIG; ++signal) {
+    if (sigismember(&waiting, signal) == 1 && sigismember(&blocked_, signal) == 1) {
+      return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace diffsnap::sys

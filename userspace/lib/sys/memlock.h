@@ -27,18 +27,27 @@ class ProcessMemory : public MemoryLocker {
 };
 
 /**
- * Blocks every signal that can be blocked for the calling thread. Those that arrive meanwhile are delivered
- * when the object ends.
+ * Blocks signals for the calling thread. Those that arrive meanwhile are delivered when the object ends. May
+ * nest.
  */
 class SignalBlock {
  public:
+  enum class Which {
+    all,          // that can be blocked
+    termination,  // those by which people and machines end a command: HUP, INT, QUIT, TERM
+  };
+
   /** Throws Error. */
-  SignalBlock();
+  explicit SignalBlock(Which which = Which::all);
   SignalBlock(const SignalBlock &) = delete;
   SignalBlock &operator=(const SignalBlock &) = delete;
   ~SignalBlock();
 
+  /** Whether one of those has arrived and waits, for this thread or the process. */
+  [[nodiscard]] bool pending() const noexcept;
+
  private:
+  sigset_t blocked_;
   sigset_t before_;
 };
 
