@@ -59,9 +59,9 @@ static bool copy_alloc_large(struct copy *copy, unsigned int nr_pages)
 }
 
 /*
- * Only one worker per store allocates with a @gfp that may sleep, so that the
- * pool's reserve, which suffices for a largest copy, is never shared out
- * among several that wait for each other.
+ * Only one at a time allocates with a @gfp that may sleep (store->sleeper), so
+ * that the pool's reserve, which suffices for a largest copy, is never shared
+ * out among several that wait for each other.
  */
 static bool copy_alloc_pages(struct copy *copy, unsigned int nr_pages, gfp_t gfp)
 {
@@ -96,8 +96,8 @@ static void copy_init(struct copy *copy, struct store *store, unsigned int nr)
 	INIT_LIST_HEAD(&copy->batch_node);
 }
 
-struct copy *copy_create(struct store *store, struct block_device *bdev,
-			 unsigned int nr, gfp_t gfp)
+static struct copy *create(struct store *store, struct block_device *bdev,
+			   unsigned int nr, gfp_t gfp)
 {
 	unsigned int nr_pages = nr * store->pages_per_chunk;
 	struct copy *copy;
@@ -113,6 +113,19 @@ struct copy *copy_create(struct store *store, struct block_device *bdev,
 		copy_put(copy);
 		return NULL;
 	}
+	return copy;
+}
+
+struct copy *copy_create(struct store *store, struct block_device *bdev,
+			 unsigned int nr, gfp_t gfp)
+{
+	struct copy *copy;
+
+	if (!gfpflags_allow_blocking(gfp))
+		return create(store, bdev, nr, gfp);
+	mutex_lock(&store->sleeper);
+	copy = create(store, bdev, nr, gfp);
+	mutex_unlock(&store->sleeper);
 	return copy;
 }
 

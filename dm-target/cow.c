@@ -113,7 +113,7 @@ void cow_abandon(struct copy *copy)
 	unclaim(copy, &waiters);
 	spin_unlock(&member->lock);
 	store_copy_free(copy, true);
-	io_resume_all(&waiters, GFP_TRY);
+	io_go_on(&waiters);
 	snapshot_put(member->snapshot);
 }
 
@@ -207,7 +207,7 @@ int cow_publish(struct copy *copy)
 		snapshot_degrade(snapshot, SNAPSHOT_INVALID, "no-memory", r,
 				 member->origin->dev);
 	copy_put(copy);
-	io_resume_all(&waiters, GFP_TRY);
+	io_go_on(&waiters);
 	snapshot_put(snapshot);
 	return r;
 }

@@ -214,10 +214,6 @@ static void check_read(struct diffsnap_io *io, gfp_t gfp)
 	struct snapshot *snapshot = io->member->snapshot;
 	struct origin *origin = io->member->origin;
 
-	if (!gfpflags_allow_blocking(gfp)) {
-		snapshot_retry(snapshot, io);
-		return;
-	}
 	if (!snapshot_active(snapshot)) {
 		io_end(io, -EIO);
 		return;
@@ -402,8 +398,6 @@ static void merge_write(struct diffsnap_io *io, struct copy *copy,
 		zero_copy(copy, piece->in_chunk, piece->len);
 }
 
-static void go_on_writing(struct diffsnap_io *io, gfp_t gfp);
-
 /*
  * The old contents of a chunk that is written in part have been read. Those
  * from the real device count only while the origin's table is certainly ours;
@@ -447,7 +441,11 @@ static void finish_partial(struct copy *copy)
 		return;
 	}
 	io->done += piece.len;
-	go_on_writing(io, GFP_TRY);
+	/* The next piece may have to read the store: not here. */
+	if (io->done < io->iter.bi_size)
+		snapshot_retry(snapshot, io);
+	else
+		io_end(io, 0);
 }
 
 static void partial_read_end_io(struct bio *bio)
@@ -579,6 +577,7 @@ int image_map_bio(struct dm_target *ti, struct bio *bio)
 	/* What completes a read may be a worker. */
 	bio_clear_polled(bio);
 	io->ti = ti;
+	io->image = true;
 	io->member = image->member;
 	io->kind = IMAGE_DONE;
 	io->iter = bio->bi_iter;

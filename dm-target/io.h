@@ -19,12 +19,14 @@ struct copy;
 struct diffsnap_io {
 	/*
 	 * Takes the request on after it was parked. May sleep for memory if
-	 * @gfp may. Called with a reference of the member's snapshot that is
-	 * given back after it returns.
+	 * @gfp may, as it always does for an image's. Called with a reference
+	 * of the member's snapshot that is given back after it returns.
 	 */
 	void (*resume)(struct diffsnap_io *io, gfp_t gfp);
 	struct dm_target *ti;
 	struct member *member;		/* set when first parked */
+
+	bool image;			/* of an image, not of an origin */
 
 	/* Origin's write: it is counted in origin->started. */
 	bool counted;

@@ -136,6 +136,7 @@ static int origin_map(struct dm_target *ti, struct bio *bio)
 		return DM_MAPIO_REMAPPED;
 
 	io->ti = ti;
+	io->image = false;
 	io->resume = resume_write;
 	return enter_write(table->origin, io, true);
 }
@@ -162,14 +163,9 @@ static void enter_gated(struct bio *bio)
 		submit_bio_noacct(bio);
 }
 
-static void resume_parked(struct bio_list *parked)
-{
-	io_resume_all(parked, GFP_TRY);
-}
-
 static const struct origin_ops target_origin_ops = {
 	.enter = enter_gated,
-	.resume = resume_parked,
+	.resume = io_go_on,
 	.gone = member_lose_origin,
 };
 

@@ -18,8 +18,10 @@
 
 static LIST_HEAD(snapshots);	/* registry_mutex */
 
-/* Requests that were parked; may sleep for memory. */
+/* Origins' requests that were parked; may sleep for memory. */
 static struct workqueue_struct *retry_wq;
+/* Images' requests that were parked; may sleep for memory, and for the store. */
+static struct workqueue_struct *image_wq;
 /* Events, and the ends of snapshots; never needed to make progress. */
 static struct workqueue_struct *slow_wq;
 
@@ -27,29 +29,32 @@ static struct workqueue_struct *slow_wq;
  * Parking
  */
 
-void io_resume_all(struct bio_list *parked, gfp_t gfp)
+static void retry_add(struct retry *retry, struct bio_list *parked,
+		      struct workqueue_struct *wq)
 {
-	struct bio *bio;
-
-	while ((bio = bio_list_pop(parked))) {
-		struct diffsnap_io *io = bio_io(bio);
-		struct snapshot *snapshot = io->member->snapshot;
-
-		io->resume(io, gfp);
-		snapshot_put(snapshot);
-	}
+	if (bio_list_empty(parked))
+		return;
+	bio_list_merge(&retry->parked, parked);
+	queue_work(wq, &retry->work);
 }
 
 void snapshot_retry_parked(struct snapshot *snapshot, struct bio_list *parked)
 {
+	struct bio_list origins, images;
 	unsigned long flags;
+	struct bio *bio;
+
+	bio_list_init(&origins);
+	bio_list_init(&images);
+	while ((bio = bio_list_pop(parked)))
+		bio_list_add(bio_io(bio)->image ? &images : &origins, bio);
 
 	/* The references may be gone when the lock is; see free_work(). */
 	rcu_read_lock();
 	spin_lock_irqsave(&snapshot->retry_lock, flags);
-	bio_list_merge(&snapshot->retry, parked);
+	retry_add(&snapshot->origin_retry, &origins, retry_wq);
+	retry_add(&snapshot->image_retry, &images, image_wq);
 	spin_unlock_irqrestore(&snapshot->retry_lock, flags);
-	queue_work(retry_wq, &snapshot->retry_work);
 	rcu_read_unlock();
 }
 
@@ -63,17 +68,58 @@ void snapshot_retry(struct snapshot *snapshot, struct diffsnap_io *io)
 	snapshot_retry_parked(snapshot, &parked);
 }
 
-static void retry_work(struct work_struct *work)
+void io_go_on(struct bio_list *parked)
 {
-	struct snapshot *snapshot = container_of(work, struct snapshot, retry_work);
+	struct bio *bio;
+
+	while ((bio = bio_list_pop(parked))) {
+		struct diffsnap_io *io = bio_io(bio);
+		struct snapshot *snapshot = io->member->snapshot;
+
+		if (io->image) {
+			struct bio_list one;
+
+			bio_list_init(&one);
+			bio_list_add(&one, bio);
+			snapshot_retry_parked(snapshot, &one);
+		} else {
+			io->resume(io, GFP_TRY);
+			snapshot_put(snapshot);
+		}
+	}
+}
+
+static void take_on(struct snapshot *snapshot, struct retry *retry)
+{
 	struct bio_list parked;
+	struct bio *bio;
 
 	bio_list_init(&parked);
 	spin_lock_irq(&snapshot->retry_lock);
-	bio_list_merge(&parked, &snapshot->retry);
-	bio_list_init(&snapshot->retry);
+	bio_list_merge(&parked, &retry->parked);
+	bio_list_init(&retry->parked);
 	spin_unlock_irq(&snapshot->retry_lock);
-	io_resume_all(&parked, GFP_NOIO);
+
+	while ((bio = bio_list_pop(&parked))) {
+		bio_io(bio)->resume(bio_io(bio), GFP_NOIO);
+		snapshot_put(snapshot);
+	}
+}
+
+static void origin_retry_work(struct work_struct *work)
+{
+	struct snapshot *snapshot =
+		container_of(work, struct snapshot, origin_retry.work);
+
+	take_on(snapshot, &snapshot->origin_retry);
+}
+
+static void image_retry_work(struct work_struct *work)
+{
+	struct snapshot *snapshot =
+		container_of(work, struct snapshot, image_retry.work);
+
+	take_on(snapshot, &snapshot->image_retry);
 }
 
 /*
@@ -462,7 +508,8 @@ static void free_work(struct work_struct *work)
 	struct member *member, *next;
 
 	synchronize_rcu();
-	cancel_work_sync(&snapshot->retry_work);
+	cancel_work_sync(&snapshot->origin_retry.work);
+	cancel_work_sync(&snapshot->image_retry.work);
 	list_for_each_entry(member, &snapshot->members, node)
 		cancel_work_sync(&member->done_work);
 	store_destroy(&snapshot->store);
@@ -533,9 +580,11 @@ static struct snapshot *snapshot_create(struct mapped_device *md, dev_t dev,
 	INIT_LIST_HEAD(&snapshot->members);
 	spin_lock_init(&snapshot->mode_lock);
 	spin_lock_init(&snapshot->retry_lock);
-	bio_list_init(&snapshot->retry);
+	bio_list_init(&snapshot->origin_retry.parked);
+	bio_list_init(&snapshot->image_retry.parked);
 	mutex_init(&snapshot->event_mutex);
-	INIT_WORK(&snapshot->retry_work, retry_work);
+	INIT_WORK(&snapshot->origin_retry.work, origin_retry_work);
+	INIT_WORK(&snapshot->image_retry.work, image_retry_work);
 	INIT_WORK(&snapshot->event_work, event_work);
 	INIT_WORK(&snapshot->release_work, release_work);
 	INIT_WORK(&snapshot->free_work, free_work);
@@ -590,17 +639,25 @@ int snapshot_module_init(void)
 	retry_wq = alloc_workqueue("diffsnap-retry", WQ_MEM_RECLAIM | WQ_PERCPU, 0);
 	if (!retry_wq)
 		return -ENOMEM;
+	image_wq = alloc_workqueue("diffsnap-image", WQ_MEM_RECLAIM | WQ_PERCPU, 0);
+	if (!image_wq)
+		goto destroy_retry;
 	slow_wq = alloc_workqueue("diffsnap-slow", WQ_UNBOUND, 0);
-	if (!slow_wq) {
-		destroy_workqueue(retry_wq);
-		return -ENOMEM;
-	}
+	if (!slow_wq)
+		goto destroy_image;
 	return 0;
+
+destroy_image:
+	destroy_workqueue(image_wq);
+destroy_retry:
+	destroy_workqueue(retry_wq);
+	return -ENOMEM;
 }
 
 void snapshot_module_flush(void)
 {
 	flush_workqueue(retry_wq);
+	flush_workqueue(image_wq);
 	/* Last: all the others may queue the end of a snapshot here. */
 	flush_workqueue(slow_wq);
 }
@@ -608,5 +665,6 @@ void snapshot_module_flush(void)
 void snapshot_module_exit(void)
 {
 	destroy_workqueue(slow_wq);
+	destroy_workqueue(image_wq);
 	destroy_workqueue(retry_wq);
 }

@@ -25,6 +25,12 @@ enum snapshot_mode {
 	SNAPSHOT_DROPPED,	/* given up because somebody asked for it */
 };
 
+/* Parked requests that a worker takes on. */
+struct retry {
+	struct bio_list parked;
+	struct work_struct work;
+};
+
 struct snapshot {
 	struct kref refs;
 	struct list_head node;		/* registry_mutex */
@@ -49,9 +55,9 @@ struct snapshot {
 	struct store store;
 	mempool_t nodes;		/* of MAP_NODE_MAX bytes, for emergencies */
 
-	spinlock_t retry_lock;		/* irqs off; protects retry */
-	struct bio_list retry;
-	struct work_struct retry_work;
+	spinlock_t retry_lock;		/* irqs off; protects both lists */
+	struct retry origin_retry;
+	struct retry image_retry;
 
 	struct mutex event_mutex;	/* protects event_ti */
 	struct dm_target *event_ti;	/* where events are raised, or NULL */
@@ -137,15 +143,20 @@ void snapshot_clear_event_target(struct snapshot *snapshot, struct dm_target *ti
 
 /*
  * Parks @io for a worker that may sleep for memory, and takes what else it
- * waits for into account anew. Any context.
+ * waits for into account anew. Images' requests have a worker of their own: it
+ * may also have to wait for the store, which no origin's write may. Any context.
  */
 void snapshot_retry(struct snapshot *snapshot, struct diffsnap_io *io);
 
 /* Likewise for requests that hold their references already. */
 void snapshot_retry_parked(struct snapshot *snapshot, struct bio_list *parked);
 
-/* Takes parked requests on, on the spot, and gives their references back. */
-void io_resume_all(struct bio_list *parked, gfp_t gfp);
+/*
+ * Takes parked requests on that hold a reference: origins' on the spot, images'
+ * by snapshot_retry_parked(). Those could need the store; and one that is
+ * published on the spot would in turn take on who waits for it, deeper each time.
+ */
+void io_go_on(struct bio_list *parked);
 
 /* After the last table: until what still holds references has ended. */
 void snapshot_module_flush(void);

@@ -427,6 +427,7 @@ int store_init(struct store *store, const struct store_ops *ops,
 	store->pages_per_chunk = chunk_bytes / store->page_bytes;
 	store->copy_max = COPY_MAX_PAGES / store->pages_per_chunk;
 
+	mutex_init(&store->sleeper);
 	spin_lock_init(&store->lock);
 	space_init(&store->space, 0);
 	BUILD_BUG_ON(1U << COPY_MAX_SHIFT != COPY_MAX_PAGES);

@@ -17,6 +17,7 @@
 #include <linux/bio.h>
 #include <linux/llist.h>
 #include <linux/mempool.h>
+#include <linux/mutex.h>
 #include <linux/rbtree.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
@@ -69,6 +70,7 @@ struct store {
 	int spare_limit;		/* chunks */
 	struct bio_set batches;	/* of struct batch, see write_behind.c */
 	mempool_t pages;
+	struct mutex sleeper;		/* who sleeps for copies and pages */
 
 	struct work_struct write_work;
 	struct delayed_work flush_work;

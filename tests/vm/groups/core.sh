@@ -328,6 +328,21 @@ origin_discard() {
 	assert_eq active "$(store_state snap)"
 }
 
+# Many who write to one chunk of an image, each of which waits for the one before: it must
+# not be that one's stack on which it goes on.
+writers_of_one_chunk() {
+	add_origin data "${disks[0]}"
+	fill /dev/mapper/data A 0 2048
+	add_store snap "$store_disk" 2048
+	take_snapshot snap data
+	add_image image snap data
+	fio --name=writers --filename=/dev/mapper/image --rw=randwrite --bs=4k --size=1M --numjobs=8 --thread --iodepth=64 \
+		--ioengine=libaio --direct=1 --time_based --runtime=4 >/dev/null
+	assert_eq active "$(store_state snap)"
+	shows /dev/mapper/image A 1024 1024
+	shows /dev/mapper/data A 0 2048
+}
+
 oracle_512() { run_oracle "${three[@]}" --rounds 3 --round 6; }
 
 oracle_4096() {
@@ -364,6 +379,7 @@ test_case store-cannot-be-read-or-written store_cannot_be_read_or_written
 test_case discard-releases discard_releases
 test_case settled-chunks-cost-nothing settled_chunks_cost_nothing
 test_case origin-discard origin_discard
+test_case writers-of-one-chunk writers_of_one_chunk
 test_case oracle-512 oracle_512
 test_case oracle-4096 oracle_4096
 test_case oracle-last-chunk oracle_last_chunk

@@ -17,11 +17,11 @@ two=(--real "${disks[0]}" --real "${disks[1]}" --origin-sectors 65536)
 # a store's device that can be made another one
 add_backing() { add_device backing "0 $store_size ${1:-linear $store_disk 0}"; }
 
-# a disk of the kernel's own that can fail to read and can be pulled
+# a disk of the kernel's own that can fail to read, can be pulled, and can become slow
 add_scsi_disk() {
 	local name
 	modprobe scsi_debug dev_size_mb=64 sector_size=512 physblk_exp=3 delay=0 ndelay=0 opts=0 \
-		medium_error_start=40000 medium_error_count=512
+		medium_error_start=40000 medium_error_count=512 "$@"
 	on_exit remove_scsi_disk
 	wait_until 20 scsi_disk_name
 	name=$(scsi_disk_name)
@@ -41,6 +41,9 @@ remove_scsi_disk() {
 }
 
 scsi_errors() { echo "$1" >/sys/bus/pseudo/drivers/scsi_debug/opts; }
+
+# scsi_delay SECONDS: for each request from now on
+scsi_delay() { echo $(($1 * 250)) >/sys/bus/pseudo/drivers/scsi_debug/delay; }
 
 store_full() {
 	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 49152 --rounds 3 --round 6 --before 0.1 \
@@ -135,6 +138,38 @@ slow_origin() {
 }
 
 resume_backing() { dmsetup resume backing; }
+
+# Its queue is as full as can be, so that whoever wants to read or write it stands still:
+# no write to the origin is among them for longer than the store's timeout.
+hung_store() {
+	local start=$SECONDS reader readers=()
+	add_scsi_disk max_queue=2
+	add_origin data "${disks[0]}"
+	add_store snap "$scsi_disk" 8 65536 '4 store_timeout 2000 buffer 4096'
+	take_snapshot snap data
+	add_image image snap data
+	fill /dev/mapper/data B 0 4
+	wait_until 10 nothing_buffered snap
+	scsi_delay 10
+	# the one chunk from the store, the other from the origin
+	for reader in 1 2 3 4 5 6; do
+		dd if=/dev/mapper/image of=/dev/null bs=8k count=1 iflag=direct &
+		readers+=("$!")
+	done
+	sleep 0.5
+	start=$SECONDS
+	fill /dev/mapper/data C 1024 8192
+	[[ $((SECONDS - start)) -lt 8 ]] || fail "a write took $((SECONDS - start)) s"
+	assert_eq "invalid store-timeout" "$(store_state snap) $(store_reason snap | cut -d : -f 1)"
+	shows /dev/mapper/data C 1024 8192
+	# what is still in its queue need not take its time
+	echo offline >"/sys/block/${scsi_disk##*/}/device/state"
+	for reader in "${readers[@]}"; do
+		wait "$reader" || echo "reader $reader: status $?"
+	done
+}
+
+nothing_buffered() { [[ $(status_word "$1" 4) == 0 ]]; }
 
 store_suspended_for_a_while() {
 	add_backing
@@ -310,6 +345,7 @@ test_case full-waits-in-vain full_waits_in_vain
 test_case store-write-errors store_write_errors
 test_case store-read-errors store_read_errors
 test_case slow-store slow_store
+test_case hung-store hung_store
 test_case slow-origin slow_origin
 test_case store-suspended-for-a-while store_suspended_for_a_while
 test_case store-suspended-for-too-long store_suspended_for_too_long
