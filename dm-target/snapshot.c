@@ -145,13 +145,12 @@ static void event_work(struct work_struct *work)
 	snapshot_put(snapshot);
 }
 
-/* The snapshot was given up: nobody is to wait for it any longer. */
-static void release_work(struct work_struct *work)
+/* The snapshot was given up: no image is to wait for an origin any longer. */
+static void unstall_work(struct work_struct *work)
 {
-	struct snapshot *snapshot = container_of(work, struct snapshot, release_work);
+	struct snapshot *snapshot = container_of(work, struct snapshot, unstall_work);
 	struct member *member;
 
-	store_release_parked(&snapshot->store);
 	mutex_lock(&snapshot->lock);
 	list_for_each_entry(member, &snapshot->members, node)
 		origin_unstall(member->origin);
@@ -203,7 +202,8 @@ void snapshot_degrade(struct snapshot *snapshot, enum snapshot_mode mode,
 	else if (mode != SNAPSHOT_DROPPED)
 		DMERR("%s: snapshot given up: %s, error %d", snapshot->name, what,
 		      error);
-	queue_held(snapshot, &snapshot->release_work);
+	store_release_parked(&snapshot->store);
+	queue_held(snapshot, &snapshot->unstall_work);
 	queue_held(snapshot, &snapshot->event_work);
 }
 
@@ -586,7 +586,7 @@ static struct snapshot *snapshot_create(struct mapped_device *md, dev_t dev,
 	INIT_WORK(&snapshot->origin_retry.work, origin_retry_work);
 	INIT_WORK(&snapshot->image_retry.work, image_retry_work);
 	INIT_WORK(&snapshot->event_work, event_work);
-	INIT_WORK(&snapshot->release_work, release_work);
+	INIT_WORK(&snapshot->unstall_work, unstall_work);
 	INIT_WORK(&snapshot->free_work, free_work);
 	list_add(&snapshot->node, &snapshots);
 	return snapshot;

@@ -62,7 +62,7 @@ struct snapshot {
 	struct mutex event_mutex;	/* protects event_ti */
 	struct dm_target *event_ti;	/* where events are raised, or NULL */
 	struct work_struct event_work;
-	struct work_struct release_work;
+	struct work_struct unstall_work;
 	struct work_struct free_work;
 };
 

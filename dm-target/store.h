@@ -75,6 +75,7 @@ struct store {
 	struct work_struct write_work;
 	struct delayed_work flush_work;
 	struct delayed_work watch_work;
+	struct work_struct release_work;
 	struct llist_head written;	/* batches that are completed */
 	atomic_t readers[2];		/* reads in flight, by epoch */
 	bool retired_waits;		/* places wait for readers to end */
@@ -185,7 +186,10 @@ void store_read_end(struct store *store, unsigned int epoch);
  */
 bool store_throttle(struct store *store, struct diffsnap_io *io, bool for_space);
 
-/* Hands all parked requests to store_ops::go_on; the snapshot was given up. */
+/*
+ * Hands all parked requests to store_ops::go_on, from a worker that nothing of
+ * the store's can hold up: the snapshot was given up. Any context.
+ */
 void store_release_parked(struct store *store);
 
 /* Asks for a written buffer without delay. */

@@ -27,7 +27,10 @@ struct batch {
 	struct bio bio;				/* must be last */
 };
 
+/* Writes to stores: its workers stand still if one hangs. */
 static struct workqueue_struct *store_wq;
+/* Notices that, and lets go who waits: never sleeps. */
+static struct workqueue_struct *watch_wq;
 
 void write_behind_kick(struct store *store)
 {
@@ -47,6 +50,11 @@ static unsigned long watch_period(const struct store *store)
 	if (store->settings.full_wait_ms)
 		ms = min(ms, store->settings.full_wait_ms);
 	return msecs_to_jiffies(clamp(ms / 8, 10U, 1000U));
+}
+
+static void start_watch(struct store *store)
+{
+	queue_delayed_work(watch_wq, &store->watch_work, watch_period(store));
 }
 
 static void batch_end_io(struct bio *bio)
@@ -195,6 +203,8 @@ static void batch_take_back(struct batch *batch)
 
 	list_for_each_entry_safe(copy, next, &batch->copies, batch_node)
 		copy_put(copy);
+	/* For what has become a spare. */
+	start_watch(store);
 	bio_put(&batch->bio);
 	wake_up(&store_drain_waitq);
 	store->ops->put(store);
@@ -320,9 +330,8 @@ static void store_watch_work(struct work_struct *work)
 		store->ops->problem(store, STORE_FULL, -ENOSPC);
 	else if (timed_out)
 		store->ops->problem(store, STORE_TIMEOUT, -ETIMEDOUT);
-	else if (again)
-		queue_delayed_work(store_wq, &store->watch_work,
-				   watch_period(store));
+	if (again)
+		start_watch(store);
 }
 
 bool store_throttle(struct store *store, struct diffsnap_io *io, bool for_space)
@@ -351,14 +360,18 @@ unlock:
 
 	if (parked) {
 		write_behind_kick(store);
-		queue_delayed_work(store_wq, &store->watch_work,
-				   watch_period(store));
+		start_watch(store);
 	}
 	return parked;
 }
 
-void store_release_parked(struct store *store)
+/*
+ * The snapshot was given up. Not left to the worker that writes: that one may be
+ * where nothing comes back from.
+ */
+static void store_release_work(struct work_struct *work)
 {
+	struct store *store = container_of(work, struct store, release_work);
 	struct bio_list parked;
 
 	bio_list_init(&parked);
@@ -374,6 +387,11 @@ void store_release_parked(struct store *store)
 	write_behind_kick(store);
 }
 
+void store_release_parked(struct store *store)
+{
+	queue_work(watch_wq, &store->release_work);
+}
+
 /*
  * Making
  */
@@ -384,7 +402,7 @@ void write_behind_start(struct store *store, bool due)
 		write_behind_kick(store);
 	else
 		queue_delayed_work(store_wq, &store->flush_work, FLUSH_DELAY);
-	queue_delayed_work(store_wq, &store->watch_work, watch_period(store));
+	start_watch(store);
 }
 
 int write_behind_init(struct store *store)
@@ -395,15 +413,18 @@ int write_behind_init(struct store *store)
 	INIT_WORK(&store->write_work, store_write_work);
 	INIT_DELAYED_WORK(&store->flush_work, store_flush_work);
 	INIT_DELAYED_WORK(&store->watch_work, store_watch_work);
+	INIT_WORK(&store->release_work, store_release_work);
 	return bioset_init(&store->batches, MAX_BATCHES,
 			   offsetof(struct batch, bio), BIOSET_NEED_BVECS);
 }
 
 void write_behind_exit(struct store *store)
 {
-	cancel_delayed_work_sync(&store->watch_work);
+	cancel_work_sync(&store->release_work);
 	cancel_delayed_work_sync(&store->flush_work);
 	cancel_work_sync(&store->write_work);
+	/* Last: the others start it. */
+	cancel_delayed_work_sync(&store->watch_work);
 	forget_dirty(store);
 	bioset_exit(&store->batches);
 }
@@ -411,15 +432,24 @@ void write_behind_exit(struct store *store)
 int store_module_init(void)
 {
 	store_wq = alloc_workqueue("diffsnap-store", WQ_MEM_RECLAIM | WQ_PERCPU, 0);
-	return store_wq ? 0 : -ENOMEM;
+	if (!store_wq)
+		return -ENOMEM;
+	watch_wq = alloc_workqueue("diffsnap-watch", WQ_MEM_RECLAIM | WQ_PERCPU, 0);
+	if (!watch_wq) {
+		destroy_workqueue(store_wq);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 void store_module_flush(void)
 {
 	flush_workqueue(store_wq);
+	flush_workqueue(watch_wq);
 }
 
 void store_module_exit(void)
 {
+	destroy_workqueue(watch_wq);
 	destroy_workqueue(store_wq);
 }
