@@ -163,6 +163,9 @@ void store_commit(struct copy *copy)
 
 	spin_lock(&store->lock);
 	copy->state = COPY_DIRTY;
+	/* Nothing was expected of the device before. */
+	if (!store->nr_dirty)
+		store->progress = jiffies;
 	buffer_insert(store, copy);
 	store->nr_dirty += copy->nr;
 	due = write_behind_due(store);

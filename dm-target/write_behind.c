@@ -319,8 +319,9 @@ static void store_watch_work(struct work_struct *work)
 		timed_out = true;
 	if (store->waits_for_space)
 		full = too_long(store->full_since, store->settings.full_wait_ms);
-	else if (!bio_list_empty(&store->throttled) &&
+	else if (!bio_list_empty(&store->throttled) && store->nr_dirty &&
 		 too_long(store->progress, store->settings.timeout_ms))
+		/* Without anything to write they wait for reads of origins. */
 		timed_out = true;
 	again = store->nr_charged || atomic_read(&store->nr_spare) ||
 		!bio_list_empty(&store->throttled);

@@ -137,6 +137,31 @@ slow_origin() {
 		--rounds 2 --round 6 --hot 0.7 --request-limit 300
 }
 
+# An origin's device may take longer than a store's may.
+stalled_origin() {
+	local at writer writers=()
+	add_device real "0 65536 linear ${disks[0]} 0"
+	on_exit dmsetup resume real
+	add_origin data /dev/mapper/real
+	fill /dev/mapper/data A 0 8192
+	add_store snap "$store_disk" 8 '' '4 store_timeout 1000 buffer 4096'
+	take_snapshot snap data
+	add_image image snap data
+	dmsetup suspend --noflush --nolockfs real
+	for at in 0 1 2 3 4 5; do
+		dd if=/dev/zero of=/dev/mapper/data bs=1M count=1 seek=$at oflag=direct status=none &
+		writers+=("$!")
+	done
+	sleep 4
+	assert_eq active "$(store_state snap)"
+	dmsetup resume real
+	for writer in "${writers[@]}"; do
+		wait "$writer"
+	done
+	assert_eq active "$(store_state snap)"
+	shows /dev/mapper/image A 0 8192
+}
+
 resume_backing() { dmsetup resume backing; }
 
 # Its queue is as full as can be, so that whoever wants to read or write it stands still:
@@ -347,6 +372,7 @@ test_case store-read-errors store_read_errors
 test_case slow-store slow_store
 test_case hung-store hung_store
 test_case slow-origin slow_origin
+test_case stalled-origin stalled_origin
 test_case store-suspended-for-a-while store_suspended_for_a_while
 test_case store-suspended-for-too-long store_suspended_for_too_long
 test_case suspends-of-our-own suspends_of_our_own
