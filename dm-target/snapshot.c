@@ -658,7 +658,12 @@ void snapshot_module_flush(void)
 {
 	flush_workqueue(retry_wq);
 	flush_workqueue(image_wq);
-	/* Last: all the others may queue the end of a snapshot here. */
+	/*
+	 * Last: all the others may queue the end of a snapshot here. The second
+	 * time for what this one has queued: an event may have had the last
+	 * reference.
+	 */
+	flush_workqueue(slow_wq);
 	flush_workqueue(slow_wq);
 }
 
