@@ -192,6 +192,9 @@ hung_store() {
 	for reader in "${readers[@]}"; do
 		wait "$reader" || echo "reader $reader: status $?"
 	done
+	# its removal has commands for it, too
+	wait_until 30 scsi_delay 0
+	echo running >"/sys/block/${scsi_disk##*/}/device/state"
 }
 
 nothing_buffered() { [[ $(status_word "$1" 4) == 0 ]]; }
