@@ -14,6 +14,7 @@
 #include <asm/barrier.h>
 
 #include "change_map.h"
+#include "gfp_try.h"
 
 /* Intervals that stay exact when the older ones are merged. */
 #define KEPT_EXACT	128
@@ -76,7 +77,7 @@ static struct change_slots *locked_slots(const struct change_map *map)
 
 static struct change_leaf *leaf_alloc(struct change_map *map)
 {
-	struct change_leaf *leaf = kmem_cache_alloc(leaf_cache, GFP_NOWAIT | __GFP_NOWARN);
+	struct change_leaf *leaf = kmem_cache_alloc(leaf_cache, GFP_TRY);
 
 	if (leaf)
 		map->nr_leaves++;

@@ -31,7 +31,7 @@
  *
  * Locking: the caller serializes everything by one lock per map (struct
  * tracker::lock), but change_map_marked() and change_map_cut(). No function
- * sleeps, unless it says so; memory is taken with GFP_NOWAIT.
+ * sleeps, unless it says so; memory is taken with GFP_TRY.
  */
 #ifndef DIFFSNAP_CHANGE_MAP_H
 #define DIFFSNAP_CHANGE_MAP_H

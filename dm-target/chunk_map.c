@@ -20,6 +20,7 @@
 #include <asm/barrier.h>
 
 #include "chunk_map.h"
+#include "gfp_try.h"
 
 /*
  * A packed extent, from the most significant bit:
@@ -315,8 +316,7 @@ static int store_entry(struct chunk_map *map, unsigned long index, void *entry)
 
 	/* Publishes by rcu_assign_pointer(): see chunk_map_peek(). */
 	xa_lock_irqsave(&map->regions, flags);
-	old = __xa_store(&map->regions, index, entry,
-			 GFP_NOWAIT | __GFP_NOWARN);
+	old = __xa_store(&map->regions, index, entry, GFP_TRY);
 	xa_unlock_irqrestore(&map->regions, flags);
 
 	return xa_err(old);

@@ -12,6 +12,8 @@
 #include <linux/bio.h>
 #include <linux/device-mapper.h>
 
+#include "gfp_try.h"
+
 struct member;
 struct copy;
 
@@ -48,8 +50,5 @@ static inline struct diffsnap_io *bio_io(struct bio *bio)
 {
 	return dm_per_bio_data(bio, sizeof(struct diffsnap_io));
 }
-
-/* GFP flags of an attempt that must not wait. */
-#define GFP_TRY	(GFP_NOWAIT | __GFP_NOWARN)
 
 #endif /* DIFFSNAP_IO_H */

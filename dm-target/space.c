@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 
 #include "space.h"
+#include "gfp_try.h"
 
 /*
  * How many freed extents one allocation looks at for one that is long enough.
@@ -196,7 +197,7 @@ void space_free(struct space *space, place_t place, unsigned int nr)
 	} else {
 		struct free_extent *new;
 
-		new = kmalloc(sizeof(*new), GFP_NOWAIT | __GFP_NOWARN);
+		new = kmalloc(sizeof(*new), GFP_TRY);
 		if (!new) {
 			space->nr_lost += nr;
 			return;

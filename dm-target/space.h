@@ -41,7 +41,7 @@ void space_destroy(struct space *space);
 unsigned int space_alloc(struct space *space, unsigned int want, place_t *place);
 
 /*
- * Gives @nr chunks from @place back. Needs memory (GFP_NOWAIT) for an extent
+ * Gives @nr chunks from @place back. Needs memory (GFP_TRY) for an extent
  * that touches no other; without it the chunks are counted as lost, which is
  * wasteful and correct. Giving back what is free already is a bug of the
  * caller: warned of once and ignored.
