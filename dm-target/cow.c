@@ -405,6 +405,7 @@ enum cow_verdict cow_before_write(struct member *member, struct diffsnap_io *io,
 	struct copy *copy = NULL;
 	unsigned int nr_changes = 0;
 	bool found = false;		/* need is what is needed from pos on */
+	unsigned long region = 0;	/* of the map, reserved with the copy */
 	u64 first, pos, end;
 	struct need need;
 
@@ -443,6 +444,7 @@ enum cow_verdict cow_before_write(struct member *member, struct diffsnap_io *io,
 				break;
 			}
 			found = true;
+			region = chunk_region(need.chunk);
 			copy = prepare_copy(member, io, real, need.chunk, need.nr, gfp);
 			if (!copy) {
 				verdict = COW_PARKED;
@@ -455,6 +457,13 @@ enum cow_verdict cow_before_write(struct member *member, struct diffsnap_io *io,
 			if (IS_ERR(copy))
 				copy = NULL;
 			/* Looks again: others were here while we had no lock. */
+			continue;
+		}
+		if (chunk_region(need.chunk) != region) {
+			/* Somebody else has dealt with what it was made for. */
+			spin_unlock(&member->lock);
+			store_copy_free(copy, false);
+			copy = NULL;
 			continue;
 		}
 		r = claim(member, copy, need.chunk, need.nr, RUN_PRESERVED);
