@@ -121,16 +121,13 @@ void cow_abandon(struct copy *copy)
  * Publishing
  */
 
-/*
- * Memory for a node of the chunk map. A node from the reserve is never given
- * back to it: it becomes part of the map.
- */
+/* Memory for a node of the chunk map, of which it becomes part. */
 static int fill_spare(struct snapshot *snapshot, struct map_spare *spare, gfp_t gfp)
 {
 	if (!map_spare_fill(spare, gfp | __GFP_NOWARN))
 		return 0;
 	map_spare_release(spare);
-	spare->node = mempool_alloc(&snapshot->nodes, GFP_TRY);
+	spare->node = snapshot_take_node(snapshot);
 	if (!spare->node)
 		return -ENOMEM;
 	spare->size = MAP_NODE_MAX;

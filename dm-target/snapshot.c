@@ -13,7 +13,7 @@
 
 #define DM_MSG_PREFIX "diffsnap"
 
-/* Chunk map nodes in reserve; used up only when the slab has nothing. */
+/* Chunk map nodes in reserve; taken only when the slab has nothing. */
 #define MIN_NODES	64
 
 static LIST_HEAD(snapshots);	/* registry_mutex */
@@ -120,6 +120,29 @@ static void image_retry_work(struct work_struct *work)
 		container_of(work, struct snapshot, image_retry.work);
 
 	take_on(snapshot, &snapshot->image_retry);
+}
+
+/* What was taken does not come back by itself: it is part of a map. */
+static void refill_work(struct work_struct *work)
+{
+	struct snapshot *snapshot = container_of(work, struct snapshot, refill_work);
+	mempool_t *nodes = &snapshot->nodes;
+
+	while (READ_ONCE(nodes->curr_nr) < nodes->min_nr) {
+		void *node = kmalloc(MAP_NODE_MAX, GFP_NOIO);
+
+		if (!node)
+			break;
+		mempool_free(node, nodes);
+	}
+}
+
+void *snapshot_take_node(struct snapshot *snapshot)
+{
+	void *node = mempool_alloc(&snapshot->nodes, GFP_TRY);
+
+	queue_work(retry_wq, &snapshot->refill_work);
+	return node;
 }
 
 /*
@@ -510,6 +533,7 @@ static void free_work(struct work_struct *work)
 	synchronize_rcu();
 	cancel_work_sync(&snapshot->origin_retry.work);
 	cancel_work_sync(&snapshot->image_retry.work);
+	cancel_work_sync(&snapshot->refill_work);
 	list_for_each_entry(member, &snapshot->members, node)
 		cancel_work_sync(&member->done_work);
 	store_destroy(&snapshot->store);
@@ -586,6 +610,7 @@ static struct snapshot *snapshot_create(struct mapped_device *md, dev_t dev,
 	INIT_WORK(&snapshot->origin_retry.work, origin_retry_work);
 	INIT_WORK(&snapshot->image_retry.work, image_retry_work);
 	INIT_WORK(&snapshot->event_work, event_work);
+	INIT_WORK(&snapshot->refill_work, refill_work);
 	INIT_WORK(&snapshot->unstall_work, unstall_work);
 	INIT_WORK(&snapshot->free_work, free_work);
 	list_add(&snapshot->node, &snapshots);

@@ -54,6 +54,7 @@ struct snapshot {
 
 	struct store store;
 	mempool_t nodes;		/* of MAP_NODE_MAX bytes, for emergencies */
+	struct work_struct refill_work;	/* of nodes */
 
 	spinlock_t retry_lock;		/* irqs off; protects both lists */
 	struct retry origin_retry;
@@ -140,6 +141,12 @@ static inline bool snapshot_given_up(const struct snapshot *snapshot)
 /* Sets where events are raised; NULL for nowhere. Sleeps. */
 void snapshot_set_event_target(struct snapshot *snapshot, struct dm_target *ti);
 void snapshot_clear_event_target(struct snapshot *snapshot, struct dm_target *ti);
+
+/*
+ * A node of MAP_NODE_MAX bytes from the reserve, which is filled up again by a
+ * worker that may sleep for memory; NULL if it is used up. Any context.
+ */
+void *snapshot_take_node(struct snapshot *snapshot);
 
 /*
  * Parks @io for a worker that may sleep for memory, and takes what else it
