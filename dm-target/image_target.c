@@ -168,6 +168,9 @@ static void image_io_hints(struct dm_target *ti, struct queue_limits *limits)
 	struct image *image = ti->private;
 	unsigned int chunk = 1U << (image->snapshot->store.chunk_shift + SECTOR_SHIFT);
 
+	/* The store's device may ask for the block size that stands here. */
+	limits->dma_alignment = max(limits->dma_alignment,
+				    limits->logical_block_size - 1);
 	limits->discard_granularity = chunk;
 	limits->discard_alignment = 0;
 	limits->max_discard_sectors = MAX_DISCARD_SECTORS;

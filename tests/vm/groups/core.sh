@@ -328,6 +328,15 @@ origin_discard() {
 	assert_eq active "$(store_state snap)"
 }
 
+# A store's device may ask for buffers that are aligned to its blocks, dm-crypt does.
+image_alignment() {
+	add_origin data "${disks[4]}"
+	add_store snap "${disks[5]}" 8
+	take_snapshot snap data
+	add_image image snap data
+	assert_eq 4095 "$(<"/sys/dev/block/$(device_number image)/queue/dma_alignment")"
+}
+
 # Many who write to one chunk of an image, each of which waits for the one before: it must
 # not be that one's stack on which it goes on.
 writers_of_one_chunk() {
@@ -379,6 +388,7 @@ test_case store-cannot-be-read-or-written store_cannot_be_read_or_written
 test_case discard-releases discard_releases
 test_case settled-chunks-cost-nothing settled_chunks_cost_nothing
 test_case origin-discard origin_discard
+test_case image-alignment image_alignment
 test_case writers-of-one-chunk writers_of_one_chunk
 test_case oracle-512 oracle_512
 test_case oracle-4096 oracle_4096
