@@ -124,10 +124,13 @@ static void origin_lose(struct origin *origin)
 					  lockdep_is_held(&registry_mutex));
 
 	origin->live_table = NULL;
-	origin_set_member(origin, NULL, NULL);
-	/* Given up before what stalled goes on, so that it fails. */
+	/*
+	 * Given up first: what stalled fails when it goes on, and a cut was either
+	 * made before, and its view ends now, or is not made.
+	 */
 	if (member)
 		origin->ops->gone(member);
+	origin_set_member(origin, NULL, NULL);
 	tracker_renew(&origin->tracker);
 }
 

@@ -329,7 +329,8 @@ static int check_origin(struct snapshot *snapshot, struct origin *origin)
 	struct member *holder;
 
 	lockdep_assert_held(&registry_mutex);
-	if (!origin || !origin->nr_sectors)
+	/* One that has only an inactive table sees no writes. */
+	if (!origin || !origin->live_table)
 		return -ENODEV;
 
 	holder = rcu_dereference_protected(origin->member,
@@ -489,15 +490,16 @@ int snapshot_cut(struct snapshot *snapshot, unsigned int limit_ms)
 	} else {
 		/* An origin that has gone meanwhile has changed the mode. */
 		spin_lock_irq(&snapshot->mode_lock);
-		if (snapshot->mode == SNAPSHOT_NEW)
-			/* Pairs with the acquire in snapshot_active(). */
-			smp_store_release(&snapshot->mode, SNAPSHOT_ACTIVE);
-		else
-			r = -ENODEV;
-		spin_unlock_irq(&snapshot->mode_lock);
-		if (!r)
+		if (snapshot->mode == SNAPSHOT_NEW) {
+			/* Under the lock: before an origin that goes now ends its view. */
 			list_for_each_entry(member, &snapshot->members, node)
 				tracker_cut(&member->origin->tracker);
+			/* Pairs with the acquire in snapshot_active(). */
+			smp_store_release(&snapshot->mode, SNAPSHOT_ACTIVE);
+		} else {
+			r = -ENODEV;
+		}
+		spin_unlock_irq(&snapshot->mode_lock);
 	}
 	gate_open(&snapshot->gate);
 	end = ktime_get();
