@@ -76,6 +76,17 @@ struct origin *origin_find(dev_t dev)
 	return NULL;
 }
 
+struct origin *origin_find_on(dev_t dev)
+{
+	struct origin *origin;
+
+	lockdep_assert_held(&registry_mutex);
+	list_for_each_entry(origin, &origins, node)
+		if (origin->real_dev == dev)
+			return origin;
+	return NULL;
+}
+
 struct origin *origin_get_table(struct mapped_device *md, dev_t dev,
 				const struct origin_ops *ops)
 {

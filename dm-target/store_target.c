@@ -156,12 +156,12 @@ static int parse_chunk_size(const char *arg, unsigned int *chunk, char **error)
  * waits for it. Only the device itself is looked at; what lies further down is
  * for those to know who stacked it.
  */
-static bool is_origin(dev_t dev)
+static bool belongs_to_origin(dev_t dev)
 {
 	bool found;
 
 	mutex_lock(&registry_mutex);
-	found = origin_find(dev);
+	found = origin_find(dev) || origin_find_on(dev);
 	mutex_unlock(&registry_mutex);
 	return found;
 }
@@ -249,8 +249,8 @@ static int store_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		ti->error = "Zoned devices are not supported";
 		goto put_device;
 	}
-	if (is_origin(table->dev->bdev->bd_dev)) {
-		ti->error = "The store's device is an origin";
+	if (belongs_to_origin(table->dev->bdev->bd_dev)) {
+		ti->error = "The store's device is an origin, or an origin's real device";
 		goto put_device;
 	}
 	if (ti->len > bdev_nr_sectors(table->dev->bdev)) {

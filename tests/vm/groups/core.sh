@@ -119,7 +119,8 @@ $((size / 2)) $((size / 2)) linear ${disks[2]} 0"
 		refused "$any" "0 $size diffsnap-store $bad"
 	done
 	refused "$any" "0 $((size + 8)) diffsnap-store ${disks[1]} 8"
-	# on an origin's own device
+	# on an origin's own device, and on what lies below it
+	refused "$any|Device or resource busy" "0 $size diffsnap-store ${disks[0]} 8"
 	refused "$any|Device or resource busy" "0 $size diffsnap-store /dev/mapper/data 8"
 	for bad in '' '/dev/mapper/snap' '/dev/mapper/snap /dev/nonexistent' "${disks[1]} /dev/mapper/data" \
 		"/dev/mapper/snap ${disks[1]}" '/dev/mapper/data /dev/mapper/snap' '/dev/mapper/snap /dev/mapper/data 1'; do
