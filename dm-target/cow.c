@@ -241,7 +241,14 @@ void cow_copy_done(struct copy *copy)
 
 static void copy_end_io(struct bio *bio)
 {
-	cow_copy_done(container_of(bio, struct copy, bio));
+	struct copy *copy = container_of(bio, struct copy, bio);
+	struct origin *origin = copy->member->origin;
+
+	/* The origin lives at least as long as its member, see cow_copy_done(). */
+	rcu_read_lock();
+	cow_copy_done(copy);
+	atomic_dec(&origin->nr_reading);
+	rcu_read_unlock();
 }
 
 /* What lies behind the origin's end in its last, partial chunk reads as zeroes. */
@@ -272,6 +279,8 @@ void cow_read_old(struct copy *copy, const struct bio *cause)
 	copy->bio.bi_end_io = copy_end_io;
 	copy->bio.bi_ioprio = cause->bi_ioprio;
 	zero_tail(copy, sectors << SECTOR_SHIFT);
+	/* Counted down in copy_end_io(), waited for in origin_drain_reads(). */
+	atomic_inc(&copy->member->origin->nr_reading);
 	submit_bio_noacct(&copy->bio);
 }
 

@@ -3,6 +3,7 @@
  * Origins: the gates and the registry.
  */
 #include <linux/blkdev.h>
+#include <linux/delay.h>
 #include <linux/kdev_t.h>
 #include <linux/slab.h>
 
@@ -145,10 +146,12 @@ static void origin_lose(struct origin *origin)
 	tracker_renew(&origin->tracker);
 }
 
-void origin_put_table(struct origin *origin, const void *table)
+bool origin_put_table(struct origin *origin, const void *table)
 {
+	bool lost = origin->live_table == table;
+
 	lockdep_assert_held(&registry_mutex);
-	if (origin->live_table == table)
+	if (lost)
 		origin_lose(origin);
 	if (!--origin->nr_tables) {
 		list_del(&origin->node);
@@ -159,6 +162,7 @@ void origin_put_table(struct origin *origin, const void *table)
 		origin_go_on(origin);
 	}
 	origin_put(origin);
+	return lost;
 }
 
 void origin_set_live(struct origin *origin, const void *table)
@@ -212,6 +216,13 @@ void origin_pause(struct origin *origin)
 	spin_lock(&origin->lock);
 	WRITE_ONCE(origin->running, false);
 	spin_unlock(&origin->lock);
+}
+
+void origin_drain_reads(struct origin *origin)
+{
+	/* Seldom anything, and soon over: not worth a wake-up for each read. */
+	while (atomic_read(&origin->nr_reading))
+		fsleep(1000);
 }
 
 bool origin_stall(struct origin *origin, struct bio *bio)

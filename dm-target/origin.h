@@ -77,6 +77,8 @@ struct origin {
 	const struct origin_ops *ops;
 	struct work_struct go_on_work;
 
+	atomic_t nr_reading;		/* reads of old contents in flight */
+
 	struct tracker tracker;
 	atomic64_t nr_copies, nr_preserved, nr_held;	/* statistics */
 };
@@ -92,10 +94,10 @@ struct origin *origin_get_table(struct mapped_device *md, dev_t dev,
  * Counts one table less. If it was the device's live one, then another target's
  * has taken its place, or the device goes: writes may have passed that nobody
  * saw. The snapshot that held the origin is given up, and the tracker begins a
- * new generation. The last table makes the origin gone: what is stalled is sent
- * on. Under registry_mutex.
+ * new generation; returns true then. The last table makes the origin gone: what is
+ * stalled is sent on. Under registry_mutex.
  */
-void origin_put_table(struct origin *origin, const void *table);
+bool origin_put_table(struct origin *origin, const void *table);
 
 /* @table is the device's live one from now on. Under registry_mutex. */
 void origin_set_live(struct origin *origin, const void *table);
@@ -156,6 +158,14 @@ static inline unsigned long origin_started(const struct origin *origin, int cpu)
 
 /* Woken by completions while a gate is closed. */
 extern wait_queue_head_t origin_drain_waitq;
+
+/*
+ * Waits until no old contents are being read from the real device. A copy's read
+ * can outlive the write that began it: one that wanted several goes on as soon as
+ * the snapshot is given up. Nothing new may begin: the origin's live table has
+ * ended. Sleeps; what is in flight does not wait for us.
+ */
+void origin_drain_reads(struct origin *origin);
 
 /*
  * Parks a read of an image until it is known whether the origin's table is

@@ -309,10 +309,16 @@ free:
 static void origin_dtr(struct dm_target *ti)
 {
 	struct origin_table *table = ti->private;
+	struct origin *origin = table->origin;
+	bool lost;
 
+	origin_get(origin);
 	mutex_lock(&registry_mutex);
-	origin_put_table(table->origin, table);
+	lost = origin_put_table(origin, table);
 	mutex_unlock(&registry_mutex);
+	if (lost)
+		origin_drain_reads(origin);
+	origin_put(origin);
 	dm_put_device(ti, table->real);
 	kfree(table);
 }
