@@ -36,13 +36,14 @@ static void copy_set_order(struct copy *copy, unsigned int order)
 
 /*
  * Large copies in few pieces, so that devices that take few segments need not
- * split them. Only if that is to be had for nothing.
+ * split them. Only if that is to be had for nothing, and not where a chunk is
+ * smaller than a page, and so must begin one.
  */
 static bool copy_alloc_large(struct copy *copy, unsigned int nr_pages)
 {
 	unsigned int order = min_t(unsigned int, __ffs(nr_pages), LARGE_ORDER);
 
-	if (!order)
+	if (!order || copy->store->page_bytes < PAGE_SIZE)
 		return false;
 	copy_set_order(copy, order);
 	for (; nr_pages; nr_pages -= 1U << order) {

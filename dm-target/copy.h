@@ -11,6 +11,7 @@
 #include <linux/llist.h>
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
+#include <linux/sizes.h>
 
 #include "chunk_map.h"
 
@@ -21,6 +22,7 @@ struct store;
 /* Pages of the largest copy, and of the largest write to the store. */
 #define COPY_MAX_PAGES	BIO_MAX_VECS
 #define COPY_MAX_SHIFT	8		/* log2 of it */
+#define COPY_MAX_BYTES	SZ_1M		/* likewise, with pages of any size */
 
 enum copy_state {
 	COPY_CLAIMED,		/* its data is on the way */
@@ -94,7 +96,8 @@ void copy_free_spares(struct store *store);
 
 /*
  * The page of @copy that holds byte @offset of it, at the offset's remainder by
- * store->page_bytes.
+ * store->page_bytes: the size of a page, or that of a chunk if it is smaller and
+ * has a page of its own.
  */
 struct page *copy_page_at(struct copy *copy, unsigned int offset);
 

@@ -428,7 +428,8 @@ int store_init(struct store *store, const struct store_ops *ops,
 	store->chunk_shift = ilog2(chunk_sectors);
 	store->page_bytes = min_t(unsigned int, chunk_bytes, PAGE_SIZE);
 	store->pages_per_chunk = chunk_bytes / store->page_bytes;
-	store->copy_max = COPY_MAX_PAGES / store->pages_per_chunk;
+	store->copy_max = min_t(unsigned int, COPY_MAX_PAGES / store->pages_per_chunk,
+				COPY_MAX_BYTES / chunk_bytes);
 
 	mutex_init(&store->sleeper);
 	spin_lock_init(&store->lock);

@@ -12,7 +12,7 @@
 #define MAX_BATCHES		4
 
 /* Large enough for a disk to be busy with, small enough to be soon done. */
-#define BATCH_BYTES		(COPY_MAX_PAGES * PAGE_SIZE)
+#define BATCH_BYTES		COPY_MAX_BYTES
 
 /* How long a small rest stays in memory. */
 #define FLUSH_DELAY		(HZ / 5)
