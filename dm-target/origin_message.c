@@ -81,6 +81,12 @@ typedef void (*lookup_fn)(struct tracker *tracker, u64 start,
 			  struct tracked_range *range);
 
 /*
+ * Looks into the map for one answer. More are another message's, for cuts and
+ * resumes of any origin wait for this one.
+ */
+#define MAX_LOOKUPS	(1U << 16)
+
+/*
  * Answers with the ranges from sector @next on whose number is above @since,
  * as @lookup tells it. Neighbours with the same number, or any above @since if
  * the number is not told, are one range.
@@ -90,11 +96,13 @@ static int answer_ranges(struct origin *origin, lookup_fn lookup, u64 since, u64
 {
 	struct tracked_range range, pending = { };
 	u64 end = tracked_sectors(origin);
+	unsigned int nr_lookups = 0;
 	struct answer answer;
 
 	if (!answer_init(&answer, result, maxlen))
 		return -EOVERFLOW;
-	while (next < end && !answer_is_full(&answer) && !fatal_signal_pending(current)) {
+	while (next < end && nr_lookups++ < MAX_LOOKUPS && !answer_is_full(&answer) &&
+	       !fatal_signal_pending(current)) {
 		lookup(&origin->tracker, next, &range);
 		range.nr = min(range.nr, end - next);
 		next += range.nr;

@@ -7,6 +7,12 @@
 
 #include "tracker.h"
 
+/*
+ * Blocks that are marked in one go, with preemption off: as many as take about as
+ * long as a large request, so that other writes need not spin for longer.
+ */
+#define LOCKED_BLOCKS	(64 * LEAF_BLOCKS)
+
 void tracker_init(struct tracker *tracker)
 {
 	tracker->block_shift = 0;
@@ -48,10 +54,17 @@ int tracker_prepare(struct tracker *tracker, unsigned int block_sectors, u64 nr_
 
 void tracker_mark(struct tracker *tracker, sector_t start, sector_t end)
 {
-	spin_lock(&tracker->lock);
-	change_map_mark(&tracker->map, start >> tracker->block_shift,
-			(end - 1) >> tracker->block_shift);
-	spin_unlock(&tracker->lock);
+	u64 block = start >> tracker->block_shift;
+	u64 last = (end - 1) >> tracker->block_shift;
+
+	do {
+		u64 stop = min(last, block | (LOCKED_BLOCKS - 1));
+
+		spin_lock(&tracker->lock);
+		change_map_mark(&tracker->map, block, stop);
+		spin_unlock(&tracker->lock);
+		block = stop + 1;
+	} while (block <= last);
 }
 
 void tracker_mark_image(struct tracker *tracker, sector_t start, sector_t end)
