@@ -106,9 +106,9 @@ void change_map_mark(struct change_map *map, u64 first, u64 last);
 void change_map_mark_view(struct change_map *map, u64 first, u64 last);
 
 /*
- * Ends the present interval: from now on there is a view. Only while nobody
- * else can be using the map: it is part of what gates are closed for, and so
- * takes no lock.
+ * Ends the present interval: from now on there is a view. Only while no
+ * write is in and no view is in use: it is part of what gates are closed for, and
+ * so takes no lock.
  */
 void change_map_cut(struct change_map *map);
 

@@ -72,7 +72,7 @@ struct origin {
 	bool running;			/* between resume and postsuspend */
 	bool gone;			/* its last table is */
 	struct bio_list gated;		/* writes that met a closed gate */
-	struct bio_list stalled;	/* image reads, see origin_stall() */
+	struct bio_list stalled;	/* images' requests, see origin_stall() */
 
 	const struct origin_ops *ops;
 	struct work_struct go_on_work;
@@ -168,9 +168,9 @@ extern wait_queue_head_t origin_drain_waitq;
 void origin_drain_reads(struct origin *origin);
 
 /*
- * Parks a read of an image until it is known whether the origin's table is
- * still ours. Returns false if it is, or the origin is gone. The caller
- * passes on a reference of the snapshot for the parked request.
+ * Parks a request of an image, which has read the real device, until it is known
+ * whether the origin's table is still ours. Returns false if it is, or the origin
+ * is gone. The caller passes on a reference of the snapshot for the parked request.
  */
 bool origin_stall(struct origin *origin, struct bio *bio);
 

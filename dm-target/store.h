@@ -34,15 +34,15 @@ enum store_problem {
 	STORE_TIMEOUT,
 };
 
-/* Calls upwards; from workers of the store, without locks. */
+/* Calls upwards; from workers of the store and without locks, unless it is said. */
 struct store_ops {
 	/* The snapshot cannot be kept up. */
 	void (*problem)(struct store *store, enum store_problem what, int error);
 	/* Requests that were parked may be taken on. */
 	void (*go_on)(struct store *store, struct bio_list *parked);
-	/* Less than the low-water mark is free; once per crossing. */
+	/* Less than the low-water mark is free; once per crossing. Under store->lock. */
 	void (*low)(struct store *store);
-	/* True if the snapshot was given up: the buffer is forgotten. */
+	/* True if the snapshot was given up: the buffer is forgotten. Any context. */
 	bool (*given_up)(struct store *store);
 	/* References of what contains the store. Under store->lock. */
 	void (*get)(struct store *store);
