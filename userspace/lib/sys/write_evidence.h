@@ -20,8 +20,8 @@ struct WriteEvidence {
   /** Of the device itself, on any boot: the UUID of a dm device, a disk's serial number, a partition's place.
    */
   std::string identity;
-  /** Type and super block (bytes) of a file system that changes it whenever it was mounted and written to:
-   * ext2 to ext4, XFS, btrfs. */
+  /** Type and super block (bytes) of a file system that changes it, durably, before it lets anything be
+   * written, so that a crash right afterwards shows as well: ext2 to ext4. */
   std::string superblock;
 };
 
