@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "core/fd_stream.h"
+#include "core/left_alone.h"
 #include "stream/sha256.h"
 #include "sys/target_file.h"
 
@@ -72,9 +73,6 @@ std::string reason_for_doubt(const Environment &env, const sys::WriteEvidence &b
   }
   if (before.superblock.empty() || now.superblock.empty()) {
     return "nothing on the device shows whether it was written to since it was detached";
-  }
-  if (env.devices.usage(device)) {
-    return "the device was in use before it was attached";
   }
   return before.superblock == now.superblock ? "" : "its file system was in use since it was detached";
 }
@@ -292,7 +290,8 @@ std::optional<SavedTracker> find_saved_tracker(const Environment &env, DeviceId 
   return std::nullopt;
 }
 
-void restore_tracker(const Environment &env, const SavedTracker &saved, DeviceId origin, DeviceId device) {
+void restore_tracker(const Environment &env, const SavedTracker &saved, DeviceId origin, DeviceId device,
+                     std::chrono::milliseconds patience) {
   const Inventory inventory = read_inventory(env.dm);
   const OriginInfo *found = inventory.find_origin(origin);
   const std::string name = found ? found->name() : origin.to_string();
@@ -306,6 +305,11 @@ void restore_tracker(const Environment &env, const SavedTracker &saved, DeviceId
   try {
     require_whole(saved);
     doubt = reason_for_doubt(env, saved.evidence, device);
+    // A device that was not stacked live was ours alone before. The list of mounts would not do: it is that
+    // of one namespace, and virtual machines mount nothing.
+    if (doubt.empty() && found && !is_left_alone(env, name, patience)) {
+      doubt = "the device is in use, and may have been written to before it was attached";
+    }
   } catch (const Error &error) {
     doubt = error.what();
   }

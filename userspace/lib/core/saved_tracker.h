@@ -9,6 +9,7 @@
 #ifndef DIFFSNAP_CORE_SAVED_TRACKER_H
 #define DIFFSNAP_CORE_SAVED_TRACKER_H
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -60,10 +61,12 @@ struct SavedTracker {
 
 /**
  * Lets a new origin's tracker go on with a saved state, which is gone afterwards, whatever comes of it.
- * @param device  as TrackerSave's. Throws Error: the tracker has a new generation then, and the reason says
- * why.
+ * @param device  as TrackerSave's
+ * @param patience  for those who have the origin open: whoever does so for longer may have written before
+ * Throws Error: the tracker has a new generation then, and the reason says why.
  */
-void restore_tracker(const Environment &env, const SavedTracker &saved, DeviceId origin, DeviceId device);
+void restore_tracker(const Environment &env, const SavedTracker &saved, DeviceId origin, DeviceId device,
+                     std::chrono::milliseconds patience);
 
 }  // namespace diffsnap
 

@@ -5,8 +5,8 @@
 #include <array>
 #include <cerrno>
 #include <memory>
-#include <thread>
 
+#include "core/left_alone.h"
 #include "core/naming.h"
 #include "core/saved_tracker.h"
 #include "core/steps.h"
@@ -208,22 +208,6 @@ AttachResult attach_anew(const Environment &env, const sys::BlockDeviceFacts &fa
   return attach_plain(env, facts, options);
 }
 
-/** Whether nobody has it open, now or before the patience ends. */
-bool is_left_alone(const Environment &env, const std::string &name, std::chrono::milliseconds patience) {
-  constexpr std::chrono::milliseconds pause{50};
-  const auto until = std::chrono::steady_clock::now() + patience;
-  while (true) {
-    const auto device = env.dm.info(name);
-    if (!device || device->open_count == 0) {
-      return true;
-    }
-    if (env.devices.usage(device->id) || std::chrono::steady_clock::now() >= until) {
-      return false;
-    }
-    std::this_thread::sleep_for(pause);
-  }
-}
-
 /** Leaves the tracker of an origin that is about to be detached; null, and why, if that cannot be. */
 std::unique_ptr<TrackerSave> save_tracker(const Environment &env, const OriginInfo &origin,
                                           const DetachOptions &options, DetachResult &result) {
@@ -258,7 +242,7 @@ AttachResult attach(const Environment &env, DeviceId device, const AttachOptions
   if (saved) {
     // Now, since from here on no write can be missed.
     try {
-      restore_tracker(env, *saved, result.origin, device);
+      restore_tracker(env, *saved, result.origin, device, options.patience);
     } catch (const Error &error) {
       result.tracker_lost = error;
     }

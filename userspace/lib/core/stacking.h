@@ -21,6 +21,9 @@ struct AttachOptions {
   std::optional<Sectors> tracking_block;
   /** Where detach() has left the change tracker, if it did; empty: it is not looked for. */
   std::string tracker_directory;
+  /** How long those who have it open for a moment, as udev has, are waited for before a tracker that was left
+   * is given up. */
+  std::chrono::milliseconds patience{3000};
   /** Check everything, change nothing. */
   bool dry_run = false;
 };
