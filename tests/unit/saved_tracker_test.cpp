@@ -176,7 +176,35 @@ TEST_CASE_METHOD(Saved, "writes that are not counted may have been", "[saved_tra
     save();
     devices.evidence[lv].writes.clear();
   }
-  require_lost(attached(), ESTALE, "the kernel does not count what is written to the device");
+  require_lost(attached(), ESTALE, "the kernel does not count all that is written to the device");
+}
+
+TEST_CASE_METHOD(Saved, "a device with another table may have other contents", "[saved_tracker]") {
+  const DeviceId pv = dm.add_device("pv", "mpath", {dm::LinearTable{0, 1 << 20, vdb, 0}.line()});
+  dm.device("vg-root").live = {dm::LinearTable{0, 8192, pv, 2048}.line()};
+  save();
+  SECTION("of its own") {
+    dm.device("vg-root").live = {dm::LinearTable{0, 8192, pv, 4096}.line()};
+  }
+  SECTION("or of what it lies on") {
+    dm.device("pv").live = {dm::LinearTable{0, 1 << 20, vdb, 8}.line()};
+  }
+  require_lost(attached(), ESTALE, "the device was given another table since it was detached");
+}
+
+TEST_CASE_METHOD(Saved, "where others write for a device, its counters say nothing", "[saved_tracker]") {
+  SECTION("a snapshot that is merged into it") {
+    dm.device("vg-root").live = {{0, 8192, "snapshot-origin", vdb.to_string()}};
+  }
+  SECTION("the same, further down") {
+    const DeviceId pv = dm.add_device("pv", "x", {{0, 8192, "snapshot-merge", vdb.to_string()}});
+    dm.device("vg-root").live = {dm::LinearTable{0, 4096, pv, 2048}.line()};
+  }
+  SECTION("the file of a loop device") {
+    devices.known[vdb].loop_file = "/srv/disk.img";
+  }
+  save();
+  require_lost(attached(), ESTALE, "the kernel does not count all that is written to the device");
 }
 
 TEST_CASE_METHOD(Saved, "of a device that was made anew its file system is asked", "[saved_tracker]") {
@@ -222,6 +250,7 @@ TEST_CASE_METHOD(Saved, "another device's state is let alone", "[saved_tracker]"
 TEST_CASE_METHOD(Saved, "a device that has changed its form does not go on", "[saved_tracker]") {
   save();
   SECTION("another size") {
+    devices.evidence[lv].incarnation = "another boot/3";
     dm.device("vg-root").live = {dm::LinearTable{0, 16384, vdb, 2048}.line()};
     require_lost(attached(), EINVAL, "it had another size");
   }

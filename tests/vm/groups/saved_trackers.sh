@@ -128,6 +128,30 @@ discarded_in_between() {
 	begins_anew 'the device was written to'
 }
 
+another_table() {
+	local table
+	on_a_volume
+	with_a_past
+	detach_it
+	table=$(dmsetup table vg-data)
+	dmsetup reload vg-data --table "$(awk '{ $5 += 8; print }' <<<"$table")"
+	dmsetup resume vg-data
+	begins_anew 'the device was given another table'
+}
+
+file_of_a_loop_device() {
+	modprobe loop
+	rm -rf $trackers
+	truncate -s 16M /run/disk
+	device=$(losetup -f --show /run/disk)
+	on_exit rm /run/disk
+	on_exit losetup -d "$device"
+	origin=/dev/mapper/data name=data with_name=(-n data)
+	with_a_past
+	detach_it
+	begins_anew 'the kernel does not count all'
+}
+
 detached_in_use() {
 	on_a_volume
 	mkfs.ext4 -q "$device"
@@ -289,6 +313,8 @@ test_case disk-again disk_again
 test_case taken-up-by-create taken_up_by_create
 test_case written-in-between written_in_between
 test_case discarded-in-between discarded_in_between
+test_case another-table another_table
+test_case file-of-a-loop-device file_of_a_loop_device
 test_case detached-in-use detached_in_use
 test_case held-for-a-moment held_for_a_moment
 test_case ext4-decides ext4_decides

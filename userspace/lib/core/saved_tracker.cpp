@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -47,10 +48,47 @@ std::string digest(const std::string &bytes) {
   return sum.finish();
 }
 
-/** With the super block's digest in its place. */
-sys::WriteEvidence evidence_of(const Environment &env, DeviceId device) {
-  sys::WriteEvidence evidence = env.devices.write_evidence(device);
-  evidence.superblock = digest(evidence.superblock);
+// What is on devices of these targets changes by writes to them, which they count, and by nothing else but
+// writes to what they lie on, which they have to themselves. The origin of a snapshot changes when that is
+// merged into it; thin volumes, mirrors and caches have others that write for them.
+constexpr std::array<std::string_view, 3> plain_targets{"linear", "striped", "crypt"};
+
+bool is_plain(const dm::TableLine &line) {
+  return std::find(plain_targets.begin(), plain_targets.end(), line.target) != plain_targets.end();
+}
+
+/**
+ * Adds the tables by which a device lies on others, all the way down, to a text; origin targets are left out,
+ * since they come and go.
+ * @return false if what is on the device may change without writes to it.
+ */
+bool add_tables(const Environment &env, DeviceId device, std::string &text) {
+  const auto info = env.dm.info(device);
+  if (!info) {
+    // Whoever may write to the file of a loop device changes the device.
+    return env.devices.facts(device).loop_file.empty();
+  }
+  for (const dm::TableLine &line : env.dm.table(info->name)) {
+    if (line.target == dm::OriginTable::target) {
+      continue;
+    }
+    if (!is_plain(line)) {
+      return false;
+    }
+    text += line.to_string() + '\n';
+  }
+  const auto below = env.dm.deps(info->name);
+  return std::all_of(below.begin(), below.end(), [&](DeviceId id) { return add_tables(env, id, text); });
+}
+
+TrackerEvidence evidence_of(const Environment &env, DeviceId device) {
+  TrackerEvidence evidence{env.devices.write_evidence(device), {}};
+  evidence.device.superblock = digest(evidence.device.superblock);
+  std::string tables;
+  if (!add_tables(env, device, tables)) {
+    evidence.device.writes.clear();
+  }
+  evidence.tables = digest(tables);
   return evidence;
 }
 
@@ -63,11 +101,15 @@ bool is_same_device(const sys::WriteEvidence &a, const sys::WriteEvidence &b) {
 }
 
 /** Why a device may have been written to between two looks; empty if it was not. */
-std::string reason_for_doubt(const Environment &env, const sys::WriteEvidence &before, DeviceId device) {
-  const sys::WriteEvidence now = evidence_of(env, device);
+std::string reason_for_doubt(const Environment &env, const TrackerEvidence &saved, DeviceId device) {
+  const TrackerEvidence found = evidence_of(env, device);
+  const sys::WriteEvidence &before = saved.device, &now = found.device;
   if (is_known_as(before.incarnation, now.incarnation)) {
     if (before.writes.empty() || now.writes.empty()) {
-      return "the kernel does not count what is written to the device";
+      return "the kernel does not count all that is written to the device";
+    }
+    if (saved.tables != found.tables) {
+      return "the device was given another table since it was detached";
     }
     return before.writes == now.writes ? "" : "the device was written to since it was detached";
   }
@@ -142,7 +184,8 @@ std::optional<SavedTracker> read_saved(const std::string &path) {
       *newest,
       *block,
       *size,
-      {(*values)["incarnation"], (*values)["writes"], (*values)["identity"], (*values)["superblock"]}};
+      {{(*values)["incarnation"], (*values)["writes"], (*values)["identity"], (*values)["superblock"]},
+       (*values)["tables"]}};
 }
 
 /** All files in a directory, those that are being written left out. */
@@ -235,10 +278,11 @@ void TrackerSave::write(dm::DeviceMapper &dm, const OriginInfo &origin) {
   put(sink, "newest " + status.newest.to_string());
   put(sink, "tracking_block " + std::to_string(status.tracking_block));
   put(sink, "size " + std::to_string(origin.table.length));
-  put(sink, "incarnation " + evidence_.incarnation);
-  put(sink, "writes " + evidence_.writes);
-  put(sink, "identity " + evidence_.identity);
-  put(sink, "superblock " + evidence_.superblock);
+  put(sink, "incarnation " + evidence_.device.incarnation);
+  put(sink, "writes " + evidence_.device.writes);
+  put(sink, "tables " + evidence_.tables);
+  put(sink, "identity " + evidence_.device.identity);
+  put(sink, "superblock " + evidence_.device.superblock);
   put(sink, "");
   for (std::optional<Sectors> from = 0; from;) {
     const std::string answer = dm.message(origin.name(), "numbers " + std::to_string(*from));
@@ -266,7 +310,7 @@ void TrackerSave::keep() {
   }
   for (const std::string &other : files_in(directory_)) {
     const auto saved = other == path_ ? std::nullopt : read_saved(other);
-    if (saved && is_same_device(saved->evidence, evidence_)) {
+    if (saved && is_same_device(saved->evidence.device, evidence_.device)) {
       ::unlink(other.c_str());
     }
   }
@@ -283,7 +327,7 @@ std::optional<SavedTracker> find_saved_tracker(const Environment &env, DeviceId 
   const sys::WriteEvidence now = env.devices.write_evidence(device);
   for (const std::string &path : files) {
     auto saved = read_saved(path);
-    if (saved && is_same_device(saved->evidence, now)) {
+    if (saved && is_same_device(saved->evidence.device, now)) {
       return saved;
     }
   }

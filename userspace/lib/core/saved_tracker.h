@@ -21,6 +21,14 @@ namespace diffsnap {
 
 inline constexpr const char *default_tracker_directory = "/var/lib/diffsnap/trackers";
 
+/** What tells whether a device was written to while it was detached. */
+struct TrackerEvidence {
+  /** With the super block's digest in its place. No writes if they are not all that may change the device. */
+  sys::WriteEvidence device;
+  /** Digest of the tables that make a device-mapper device of others; empty for any other. */
+  std::string tables;
+};
+
 /** The state of one tracker, written out but not valid unless keep() is called. */
 class TrackerSave {
  public:
@@ -43,7 +51,7 @@ class TrackerSave {
 
   std::string directory_;
   std::string path_;
-  sys::WriteEvidence evidence_;
+  TrackerEvidence evidence_;
 };
 
 /** A state that may be of a device. */
@@ -52,7 +60,7 @@ struct SavedTracker {
   ChangeId newest;
   Sectors tracking_block = 0;
   Sectors size = 0;
-  sys::WriteEvidence evidence;
+  TrackerEvidence evidence;
 };
 
 /** The state that was saved for a device; nothing if there is none that can be read. */
