@@ -128,6 +128,28 @@ discarded_in_between() {
 	begins_anew 'the device was written to'
 }
 
+partition_again() {
+	rm -rf $trackers
+	addpart "$disk" 1 2048 200000
+	addpart "$disk" 2 202048 200000
+	on_exit delpart "$disk" 1
+	on_exit delpart "$disk" 2
+	udevadm settle
+	origin=/dev/mapper/data name=data device=${disk}1 with_name=(-n data)
+	with_a_past
+	detach_it
+	# its neighbour is nobody's business
+	write_at "${disk}2" 1024
+	goes_on
+	detach_it
+	# while a partition is open udev does not have the kernel look for partitions again
+	exec 9<"$device"
+	write_at "$disk" 3072
+	udevadm settle
+	exec 9<&-
+	begins_anew 'the device was written to'
+}
+
 another_table() {
 	local table
 	on_a_volume
@@ -313,6 +335,7 @@ test_case disk-again disk_again
 test_case taken-up-by-create taken_up_by_create
 test_case written-in-between written_in_between
 test_case discarded-in-between discarded_in_between
+test_case partition-again partition_again
 test_case another-table another_table
 test_case file-of-a-loop-device file_of_a_loop_device
 test_case detached-in-use detached_in_use

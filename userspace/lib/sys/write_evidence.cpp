@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string_view>
@@ -63,7 +65,9 @@ std::optional<std::string> read_directly(const std::string &node, std::size_t of
 
 // Fields of a device's "stat" as the kernel's Documentation/block/stat.rst has them, counted from 0.
 struct Counts {
-  std::string reads, writes;
+  std::uint64_t reads = 0;
+  /** Requests and sectors written, requests and sectors discarded. */
+  std::array<std::uint64_t, 4> writes{};
 };
 
 std::optional<Counts> read_counts(const fs::path &sysfs) {
@@ -74,11 +78,48 @@ std::optional<Counts> read_counts(const fs::path &sysfs) {
   if (fields.size() < least_fields) {
     return std::nullopt;
   }
-  Counts counts{std::string(fields[reads]), {}};
-  for (const std::size_t field : writes_and_discards) {
-    counts.writes += (counts.writes.empty() ? "" : "/") + std::string(fields[field]);
-  }
+  const auto field = [&](std::size_t at) { return parse_number<std::uint64_t>(fields[at]).value_or(0); };
+  Counts counts;
+  counts.reads = field(reads);
+  std::transform(writes_and_discards.begin(), writes_and_discards.end(), counts.writes.begin(), field);
   return counts;
+}
+
+std::string text_of(const std::array<std::uint64_t, 4> &numbers) {
+  std::string text;
+  for (const std::uint64_t number : numbers) {
+    text += (text.empty() ? "" : "/") + std::to_string(number);
+  }
+  return text;
+}
+
+/**
+ * What was written to a disk and to none of its partitions, as may be where a partition lies. The kernel
+ * counts what goes to a partition for its disk as well. Nothing if the disk is too busy to tell.
+ */
+std::optional<std::string> writes_past_partitions(const fs::path &disk) {
+  constexpr unsigned tries = 20;
+  constexpr std::chrono::milliseconds pause{5};
+  for (unsigned i = 0; i < tries; ++i) {
+    const auto all = read_counts(disk);
+    if (!all) {
+      return std::nullopt;
+    }
+    auto rest = all->writes;
+    std::error_code error;
+    for (const auto &entry : fs::directory_iterator(disk, error)) {
+      const auto part = fs::exists(entry.path() / "partition", error) ? read_counts(entry.path()) : Counts{};
+      for (std::size_t field = 0; part && field < rest.size(); ++field) {
+        rest[field] -= part->writes[field];
+      }
+    }
+    const auto again = read_counts(disk);
+    if (again && again->writes == all->writes) {
+      return text_of(rest);
+    }
+    std::this_thread::sleep_for(pause);
+  }
+  return std::nullopt;
 }
 
 // queue/iostats does not tell: older kernels count for dm devices whatever it says. So a read must be seen to
@@ -93,11 +134,20 @@ std::string counted_writes(const fs::path &sysfs, const std::string &node) {
   for (unsigned i = 0; i < tries; ++i) {
     const auto now = read_counts(sysfs);
     if (now && now->reads != before->reads) {
-      return now->writes;
+      return text_of(now->writes);
     }
     std::this_thread::sleep_for(pause);
   }
   return {};
+}
+
+std::string writes(const fs::path &sysfs, const fs::path &disk, const std::string &node) {
+  const std::string own = counted_writes(sysfs, node);
+  if (own.empty() || sysfs == disk) {
+    return own;
+  }
+  const auto past = writes_past_partitions(disk);
+  return past ? own + ' ' + *past : std::string();
 }
 
 struct SuperblockPlace {
@@ -139,7 +189,7 @@ WriteEvidence read_write_evidence(DeviceId id) {
   }
   const fs::path disk = fs::exists(sysfs / "partition", error) ? sysfs.parent_path() : sysfs;
   const std::string node = device_node(id);
-  return {incarnation(sysfs, disk), counted_writes(sysfs, node), identity(sysfs, disk, id), superblock(node)};
+  return {incarnation(sysfs, disk), writes(sysfs, disk, node), identity(sysfs, disk, id), superblock(node)};
 }
 
 }  // namespace diffsnap::sys
