@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -340,6 +341,9 @@ std::string FakeDeviceMapper::message(const std::string &name, const std::string
   if ((words[0] == "changes" || words[0] == "numbers" || words[0] == "newer") && !found.answers.empty()) {
     answer = found.answers.front();
     found.answers.erase(found.answers.begin());
+  }
+  if (found.newest_then) {
+    found.newest = *std::exchange(found.newest_then, std::nullopt);
   }
   return answer;
 }

@@ -60,6 +60,8 @@ class FakeDeviceMapper final : public dm::DeviceMapper {
     ChangeId newest{"0198c0de-0000-7000-8000-000000000000", 0};
     Sectors tracking_block = 128;
     std::optional<ChangeId> restoring;
+    /** What its newest one is after the next message. */
+    std::optional<ChangeId> newest_then;
     /** What it answers to `changes`, `numbers` and `newer`, one after the other, whatever is asked. */
     std::vector<std::string> answers;
   };

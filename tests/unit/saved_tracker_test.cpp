@@ -160,6 +160,22 @@ TEST_CASE_METHOD(Saved, "an answer that is not understood is not kept", "[saved_
   CHECK(files().empty());
 }
 
+TEST_CASE_METHOD(Saved, "a tracker that changes while it is read is not kept", "[saved_tracker]") {
+  attached();
+  dm.device("vg-root").newest = {generation, 3};
+  dm.device("vg-root").answers = {"512 0+128:1", "- 512+128:2"};
+  SECTION("its generation") {
+    dm.device("vg-root").newest_then = ChangeId{"0198c0de-0000-7000-8000-00000000ffff", 0};
+  }
+  SECTION("its number") {
+    dm.device("vg-root").newest_then = ChangeId{generation, 4};
+  }
+  const auto result = detached();
+  REQUIRE(result.tracker_lost);
+  CHECK(result.tracker_lost->error_number() == EAGAIN);
+  CHECK(files().empty());
+}
+
 TEST_CASE_METHOD(Saved, "whatever was written in between ends the generation", "[saved_tracker]") {
   save();
   devices.evidence[lv].writes = "11/88/0/0";

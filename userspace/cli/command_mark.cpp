@@ -31,7 +31,8 @@ int run_mark(Context &context, const Invocation &invocation) {
                       "Use --range OFFSET+LENGTH or --file PATH; see diffsnap-mark(8).");
   }
 
-  const Environment env = context.environment();
+  // A detach that is at work would save a tracker that is neither the old one nor the new one.
+  const Environment env = context.environment_for_changes();
   const Inventory inventory = read_inventory(env.dm);
   const OriginInfo &origin = select_origin(inventory, words, "mark");
   for (const std::string &path : invocation.values("file")) {

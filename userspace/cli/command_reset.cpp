@@ -7,7 +7,8 @@
 namespace diffsnap::cli {
 
 int run_reset(Context &context, const Invocation &invocation) {
-  const Environment env = context.environment();
+  // A detach that is at work would save a tracker that is neither the old one nor the new one.
+  const Environment env = context.environment_for_changes();
   const Inventory inventory = read_inventory(env.dm);
 
   for (const std::string &words : invocation.arguments()) {

@@ -174,6 +174,16 @@ file_of_a_loop_device() {
 	begins_anew 'the kernel does not count all'
 }
 
+# A detach that is at work holds the lock, and reads the tracker.
+waits_for_a_detach() {
+	on_a_disk
+	attach_it
+	expect_fail 124 '^$' flock /run/diffsnap.lock timeout 1 diffsnap mark -q data --range 0+4k
+	expect_fail 124 '^$' flock /run/diffsnap.lock timeout 1 diffsnap reset -q data
+	diffsnap mark -q data --range 0+4k
+	diffsnap reset -q data
+}
+
 detached_in_use() {
 	on_a_volume
 	mkfs.ext4 -q "$device"
@@ -338,6 +348,7 @@ test_case discarded-in-between discarded_in_between
 test_case partition-again partition_again
 test_case another-table another_table
 test_case file-of-a-loop-device file_of_a_loop_device
+test_case waits-for-a-detach waits_for_a_detach
 test_case detached-in-use detached_in_use
 test_case held-for-a-moment held_for_a_moment
 test_case ext4-decides ext4_decides

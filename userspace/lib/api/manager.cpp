@@ -132,13 +132,13 @@ std::optional<Origin> Manager::find_origin(const std::string &origin) {
 }
 
 void Manager::mark(const std::string &origin, const std::vector<Range> &ranges) {
-  const Environment env = state_->machine.environment();
   std::vector<sys::ByteRange> marked;
   for (const Range &range : ranges) {
     marked.push_back({range.offset, range.length});
   }
-  const Inventory inventory = read_inventory(env.dm);
-  mark_ranges(env.dm, select_origin(inventory, origin, "mark"), marked);
+  const Change change(state_->machine);
+  const Inventory inventory = read_inventory(change.env.dm);
+  mark_ranges(change.env.dm, select_origin(inventory, origin, "mark"), marked);
 }
 
 CreateResult Manager::create(const CreateOptions &options) {

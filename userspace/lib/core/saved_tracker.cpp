@@ -119,6 +119,16 @@ std::string reason_for_doubt(const Environment &env, const TrackerEvidence &save
   return before.superblock == now.superblock ? "" : "its file system was in use since it was detached";
 }
 
+void require_unchanged(dm::DeviceMapper &dm, const OriginInfo &origin, const ChangeId &newest) {
+  const Inventory inventory = read_inventory(dm);
+  const OriginInfo *now = inventory.find_origin(origin.device.id);
+  const auto *status = now ? std::get_if<dm::OriginStatus>(&now->status) : nullptr;
+  if (status == nullptr || status->newest != newest) {
+    throw Error("save", "the change tracker of \"" + origin.name() + '"', EAGAIN,
+                "it was changed by somebody else meanwhile", "Its next backup is a full one.");
+  }
+}
+
 /** The lines of a file in turn, and whether the last one vouches for them. */
 class Lines {
  public:
@@ -297,6 +307,8 @@ void TrackerSave::write(dm::DeviceMapper &dm, const OriginInfo &origin) {
     }
     from = number;
   }
+  // Our own commands wait for each other. A message that dmsetup sends may begin a new generation meanwhile.
+  require_unchanged(dm, origin, status.newest);
   put(file, std::string(end_word) + sink.sha256());
   file.flush();
   if (::fsync(fd.get()) != 0) {
