@@ -128,7 +128,8 @@ TEST_CASE_METHOD(Saved, "one whose device stays in use is not kept", "[saved_tra
   CHECK_FALSE(dm.exists("vg-root-diffsnap"));
 }
 
-TEST_CASE_METHOD(Saved, "a detach that fails leaves no state, at whichever step", "[saved_tracker]") {
+TEST_CASE_METHOD(Saved, "a detach that fails leaves no state while the origin is attached, at whichever step",
+                 "[saved_tracker]") {
   attached();
   dm.device("vg-root").newest = {generation, 3};
   unsigned failed = 0;
@@ -142,8 +143,13 @@ TEST_CASE_METHOD(Saved, "a detach that fails leaves no state, at whichever step"
       CHECK(files().empty() == result.tracker_lost.has_value());
       break;
     } catch (const Error &) {
-      CHECK(files().empty());
+      // Kept if and only if no write is seen any more: what failed then was to clear up.
+      const bool out = dm.device("vg-root").live[0].target != dm::OriginTable::target;
+      CHECK(files().empty() == !out);
       ++failed;
+      if (out) {
+        break;
+      }
     }
   }
   CHECK_FALSE(dm.any_suspended());

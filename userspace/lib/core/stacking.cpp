@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <functional>
 #include <memory>
 
 #include "core/left_alone.h"
@@ -174,7 +175,11 @@ AttachResult attach_plain(const Environment &env, const sys::BlockDeviceFacts &f
   return result;
 }
 
-void detach_live(const Environment &env, const OriginInfo &origin) {
+/** What is to be done as soon as the origin target sees no writes any more. Does not throw. */
+using WhenOut = std::function<void()>;
+
+// Once it is out, what is left to do may fail, and what depends on it must be done all the same.
+void detach_live(const Environment &env, const OriginInfo &origin, const WhenOut &when_out) {
   const std::string &name = origin.name();
   const std::string &real = *origin.real_name;
   const auto cookie = env.dm.make_cookie();
@@ -184,15 +189,17 @@ void detach_live(const Environment &env, const OriginInfo &origin) {
     steps.run([&] { swap_table(env, name, *cookie); });
     steps.finish();
   }
+  when_out();
   cookie->wait();
   const auto real_cookie = env.dm.make_cookie();
   env.dm.remove(real, *real_cookie);
   real_cookie->wait();
 }
 
-void detach_plain(const Environment &env, const OriginInfo &origin) {
+void detach_plain(const Environment &env, const OriginInfo &origin, const WhenOut &when_out) {
   const auto cookie = env.dm.make_cookie();
   env.dm.remove(origin.name(), *cookie);
+  when_out();
   cookie->wait();
 }
 
@@ -298,17 +305,19 @@ DetachResult detach(const Environment &env, DeviceId device, const DetachOptions
   if (!options.tracker_directory.empty() && status->newest.number > 0) {
     save = save_tracker(env, *origin, options, result);
   }
-  if (origin->live) {
-    detach_live(env, *origin);
-  } else {
-    detach_plain(env, *origin);
-  }
-  if (save) {
+  const auto keep = [&] {
     try {
-      save->keep();
+      if (save) {
+        save->keep();
+      }
     } catch (const Error &error) {
       result.tracker_lost = error;
     }
+  };
+  if (origin->live) {
+    detach_live(env, *origin, keep);
+  } else {
+    detach_plain(env, *origin, keep);
   }
   return result;
 }
