@@ -9,6 +9,7 @@
 #include "catch.h"
 #include "core/snapshot_set.h"
 #include "fake_system.h"
+#include "temporary_directory.h"
 
 namespace diffsnap {
 namespace {
@@ -223,6 +224,20 @@ TEST_CASE_METHOD(Api, "public: an origin that is held stays one", "[api]") {
   CHECK(code_of([&] { return manager.attach("/nowhere"); }) == ENOENT);
   CHECK(code_of([&] { return manager.attach("/dev/null"); }) == ENOTBLK);
   CHECK(code_of([&] { return manager.attach("/dev/null", {"", 1000}); }) == EINVAL);
+}
+
+TEST_CASE_METHOD(Api, "public: a tracker that is lost is no error, but told of", "[api]") {
+  const test::TemporaryDirectory trackers;
+  v0::Manager keeper(std::make_shared<api::ManagerState>(dm, devices, trackers / "trackers"));
+  keeper.remove("s");
+  SECTION("lost") {
+    answer({"no answer at all"});
+    CHECK(keeper.detach("data").tracker_lost.find("cannot save the change tracker of \"data\"") == 0);
+  }
+  SECTION("kept") {
+    answer({"- 0+128:1"});
+    CHECK(keeper.detach("data").tracker_lost.empty());
+  }
 }
 
 TEST_CASE_METHOD(Api, "public: what cannot be created is refused before anything is changed", "[api]") {

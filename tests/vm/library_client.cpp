@@ -97,11 +97,13 @@ class Scenario {
     diffsnap::AttachOptions named;
     named.name = "data";
     named.tracking_block = mib;
-    const auto data = manager_.attach(disk_, named);
+    const auto attached = manager_.attach(disk_, named);
+    const auto &data = attached.origin;
+    must(attached.tracker_lost.empty(), "no tracker was there to be lost");
     must(data.path == "/dev/mapper/data" && data.tracking_block == mib && data.newest.number == 0,
          "attached");
     named.name = "other";
-    must(manager_.attach(other_, named).snapshot.empty(), "attached the other one");
+    must(manager_.attach(other_, named).origin.snapshot.empty(), "attached the other one");
     must(manager_.origins().size() == 2, "two origins");
     must(manager_.find_origin(disk_).value().name == "data", "found by what is below");
     must(!manager_.find_origin(store_), "a store is no origin");
@@ -169,7 +171,7 @@ class Scenario {
   }
 
   void detach() {
-    manager_.detach("data");
+    must(manager_.detach("data").tracker_lost.empty(), "its tracker is kept");
     manager_.detach(other_);
     must(manager_.origins().empty(), "detached");
     must(code_of([&] { return (manager_.detach(other_), 0); }) == ENODEV, "once only");

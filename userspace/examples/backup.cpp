@@ -78,7 +78,7 @@ int main(int argc, char **argv) try {
   diffsnap::Manager manager;
   // Once for each device: what is written is tracked from then on, also when this program has ended.
   if (!manager.find_origin(argv[1])) {
-    std::cout << argv[1] << " is to be used as " << manager.attach(argv[1]).path << " from now on\n";
+    std::cout << argv[1] << " is to be used as " << manager.attach(argv[1]).origin.path << " from now on\n";
   }
   diffsnap::CreateOptions options;
   options.name = "backup";

@@ -113,6 +113,8 @@ whole_interface() {
 	on_exit detach_if_attached other
 	on_exit remove_if_there first
 	on_exit remove_if_there second
+	# a tracker that a case before left would be lost, for the disk is another one since
+	rm -rf /var/lib/diffsnap/trackers
 	library-client "$disk" "$other" "$store"
 }
 

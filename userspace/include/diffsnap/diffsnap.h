@@ -168,6 +168,19 @@ struct AttachOptions {
   std::optional<std::uint64_t> tracking_block;
 };
 
+struct AttachResult {
+  Origin origin;
+  /** Why the tracker does not go on as detach() left it, in words: a full backup is due. Empty if it does, or
+   * if nothing was left. */
+  std::string tracker_lost;
+};
+
+struct DetachResult {
+  /** Why what the tracker knew could not be kept, in words: a full backup is due after the next attach().
+   * Empty if it was, or if there was nothing to keep. */
+  std::string tracker_lost;
+};
+
 struct CreateOptions {
   /** Letters, digits and `+_.-`, not beginning with `-`. Must be given. */
   std::string name;
@@ -195,8 +208,8 @@ struct CreateOptions {
   std::chrono::milliseconds full_wait{0};
   /** How long writes in flight may take to end before the cut is given up; nothing: 1 s. */
   std::optional<std::chrono::milliseconds> cut_limit;
-  /** Overwrite stores that hold data, and take ranges of devices that others use other ranges of; never what is
-   * mounted, swapped to or an origin's. */
+  /** Overwrite stores that hold data, and take ranges of devices that others use other ranges of; never what
+   * is mounted, swapped to or an origin's. */
   bool force = false;
 };
 
@@ -265,21 +278,22 @@ class Manager {
    * Puts the origin target on a device, given as Store::device is, or by a mount point. A device-mapper
    * device (a logical volume, LUKS) may be in use and keeps its name and its users; users of any other one
    * go through Origin::path from now on. Its tracker goes on as detach() left it, if the device shows that it
-   * was not written to since: the same generation in Origin::newest says so.
+   * was not written to since: the same generation in Origin::newest says so, else AttachResult::tracker_lost
+   * why not.
    *
    * EEXIST: it is an origin already, or the name is taken. EBUSY: it is in use, and no device-mapper
    * device. EOPNOTSUPP: it cannot be an origin. ENOENT, ENOTBLK, ENODEV: there is no such device. EINVAL: a
    * name or size that cannot be.
    */
-  Origin attach(const std::string &device, const AttachOptions &options = {});
+  AttachResult attach(const std::string &device, const AttachOptions &options = {});
 
   /**
    * Takes the origin target off again, live where it was put on live. What the tracker knows is kept for the
-   * next attach() if the device is not in use; see diffsnap-attach(8).
+   * next attach() if the device is not in use; see diffsnap-attach(8). That it could not be is no error.
    *
    * EBUSY: a snapshot holds it, or it is in use and was not attached live. ENODEV: it is no origin.
    */
-  void detach(const std::string &origin);
+  DetachResult detach(const std::string &origin);
 
   [[nodiscard]] std::vector<Origin> origins();
   /** Nothing if it is no origin. ENOENT, ENOTBLK, ENODEV: there is no such device at all. */

@@ -34,6 +34,11 @@ class Change {
   std::unique_ptr<ChangeLock> lock_;
 };
 
+/** For what is no reason to fail. */
+std::string words_of(const std::optional<Error> &error) {
+  return error ? error->what() : std::string();
+}
+
 Snapshot find_made(dm::DeviceMapper &dm, const std::string &name) {
   const Inventory inventory = read_inventory(dm);
   const SnapshotInfo *snapshot = inventory.find_snapshot(name);
@@ -92,7 +97,7 @@ KernelVersions Manager::kernel_versions() {
   return versions;
 }
 
-Origin Manager::attach(const std::string &device, const AttachOptions &options) {
+AttachResult Manager::attach(const std::string &device, const AttachOptions &options) {
   diffsnap::AttachOptions attachment;
   attachment.name = options.name;
   if (options.tracking_block) {
@@ -101,17 +106,20 @@ Origin Manager::attach(const std::string &device, const AttachOptions &options) 
   attachment.tracker_directory = state_->machine.tracker_directory();
   const Change change(state_->machine);
   change.clear_up();
-  const AttachResult result = diffsnap::attach(change.env, sys::resolve_device(device), attachment);
-  return api::to_public(select_origin(read_inventory(change.env.dm), result.name, "attach"));
+  const diffsnap::AttachResult result = diffsnap::attach(change.env, sys::resolve_device(device), attachment);
+  return {api::to_public(select_origin(read_inventory(change.env.dm), result.name, "attach")),
+          words_of(result.tracker_lost)};
 }
 
-void Manager::detach(const std::string &origin) {
+DetachResult Manager::detach(const std::string &origin) {
   const Change change(state_->machine);
   change.clear_up();
   const Inventory inventory = read_inventory(change.env.dm);
   DetachOptions options;
   options.tracker_directory = state_->machine.tracker_directory();
-  diffsnap::detach(change.env, select_origin(inventory, origin, "detach").device.id, options);
+  const diffsnap::DetachResult result =
+      diffsnap::detach(change.env, select_origin(inventory, origin, "detach").device.id, options);
+  return {words_of(result.tracker_lost)};
 }
 
 std::vector<Origin> Manager::origins() {

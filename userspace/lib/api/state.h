@@ -15,7 +15,8 @@ namespace diffsnap::api {
 
 struct ManagerState {
   ManagerState() = default;
-  ManagerState(dm::DeviceMapper &dm, sys::BlockDevices &devices) : machine(dm, devices) {}
+  ManagerState(dm::DeviceMapper &dm, sys::BlockDevices &devices, std::string tracker_directory = {})
+      : machine(dm, devices, std::move(tracker_directory)) {}
 
   Machine machine;
 };

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "core/change_lock.h"
 #include "core/environment.h"
@@ -23,8 +24,8 @@ class Machine {
   /** This machine. */
   Machine() = default;
   /** Something else, for tests. Both must outlive this object. */
-  Machine(dm::DeviceMapper &dm, sys::BlockDevices &devices)
-      : dm_(&dm), devices_(&devices), tracker_directory_() {}
+  Machine(dm::DeviceMapper &dm, sys::BlockDevices &devices, std::string tracker_directory = {})
+      : dm_(&dm), devices_(&devices), tracker_directory_(std::move(tracker_directory)) {}
   Machine(const Machine &) = delete;
   Machine &operator=(const Machine &) = delete;
 
@@ -33,7 +34,8 @@ class Machine {
   /** As environment(), but the module need not be there. Throws InitError. */
   [[nodiscard]] dm::DeviceMapper &device_mapper();
   [[nodiscard]] sys::ProcessMemory &memory() noexcept { return memory_; }
-  /** Where detached origins leave their change trackers; empty, where devices are invented: nowhere. */
+  /** Where detached origins leave their change trackers; empty, where devices are invented, as the test says.
+   */
   [[nodiscard]] const std::string &tracker_directory() const noexcept { return tracker_directory_; }
   /**
    * Waits until no other process changes devices, and keeps them from it as long as the result lives, which
