@@ -7,6 +7,7 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/machine.h"
 
@@ -20,8 +21,9 @@ class Context {
   /** The streams must outlive this object. */
   Context(std::ostream &out, std::ostream &err) : out_(out), err_(err) {}
   /** On something else than this machine, for tests. */
-  Context(std::ostream &out, std::ostream &err, dm::DeviceMapper &dm, sys::BlockDevices &devices)
-      : out_(out), err_(err), machine_(dm, devices) {}
+  Context(std::ostream &out, std::ostream &err, dm::DeviceMapper &dm, sys::BlockDevices &devices,
+          std::string tracker_directory = {})
+      : out_(out), err_(err), machine_(dm, devices, std::move(tracker_directory)) {}
 
   /** Takes -y, -f, -q, -v, -t of a command line over. */
   void configure(const Invocation &invocation);

@@ -53,7 +53,10 @@ Attachments::~Attachments() {
     try {
       DetachOptions options;
       options.tracker_directory = context_.tracker_directory();
-      detach(env_, *origin, options);
+      const DetachResult result = detach(env_, *origin, options);
+      if (result.tracker_lost) {
+        context_.warn(*result.tracker_lost);
+      }
     } catch (const std::exception &) {
       // The error that led here counts; `origins` shows what stayed attached, and it does no harm.
     }
