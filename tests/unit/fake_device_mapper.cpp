@@ -173,6 +173,8 @@ dm::Table FakeDeviceMapper::table(const std::string &name, dm::WhichTable which,
   }
   if (secure) {
     log_.push_back("read key of " + name);
+  } else {
+    tables_read.push_back(name);
   }
   return table;
 }

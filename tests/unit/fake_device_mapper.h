@@ -79,6 +79,8 @@ class FakeDeviceMapper final : public dm::DeviceMapper {
   [[nodiscard]] bool any_inactive() const;
   /** A failing resume leaves the device suspended, as a failed swap in the kernel may. */
   bool failed_resume_suspends = false;
+  /** Devices whose table was read without keys, in order. */
+  std::vector<std::string> tables_read;
   /** Cookies that were made and not waited for, and those that were abandoned. */
   std::vector<std::uint32_t> open_cookies;
   std::vector<std::uint32_t> abandoned_cookies;

@@ -5,6 +5,7 @@
 
 #include "catch.h"
 #include "core/naming.h"
+#include "core/table_copy.h"
 #include "errors.h"
 #include "fake_system.h"
 
@@ -128,6 +129,15 @@ TEST_CASE_METHOD(Stack, "a key is read into locked memory only", "[stacking]") {
   detach(env, luks);
   CHECK(dm.device("luks").live == crypt);
   CHECK(memory.depth() == 0);
+}
+
+TEST_CASE_METHOD(Stack, "a table is copied without a look at its key before memory is locked", "[stacking]") {
+  const dm::Table crypt{{0, 8192, "crypt", "aes-xts-plain64 5ec4e7 0 252:16 4096"}};
+  dm.add_device("luks", "CRYPT-LUKS2-x", crypt);
+  dm.add_device("other", "CRYPT-LUKS2-y", crypt);
+  load_copy(env, "luks", *dm.info("other"));
+  CHECK(actions() == Log{"lock memory", "read key of luks", "load other", "unlock memory"});
+  CHECK(dm.tables_read.empty());
 }
 
 TEST_CASE_METHOD(Stack, "a key in a keyring is explained", "[stacking]") {

@@ -35,6 +35,12 @@ bool is_crypt(const dm::TableLine &line) {
   return line.target == "crypt";
 }
 
+/** By the status, for the table has the keys in it already. */
+bool may_hold_keys(dm::DeviceMapper &dm, const std::string &name) {
+  const dm::Table status = dm.status(name);
+  return std::any_of(status.begin(), status.end(), is_crypt);
+}
+
 /** Whether the key is only referred to: `<cipher> :<size>:<type>:<description> ...` */
 bool refers_to_keyring(const dm::Table &table) {
   return std::any_of(table.begin(), table.end(), [](const dm::TableLine &line) {
@@ -47,10 +53,10 @@ bool refers_to_keyring(const dm::Table &table) {
 class LiveTable {
  public:
   LiveTable(const Environment &env, const std::string &name)
-      : blanked_(env.dm.table(name)),
-        secret_(std::any_of(blanked_.begin(), blanked_.end(), is_crypt)),
+      : secret_(may_hold_keys(env.dm, name)),
         memory_(env.memory, secret_),
-        table_(secret_ ? env.dm.table(name, dm::WhichTable::live, true) : blanked_) {}
+        table_(env.dm.table(name, dm::WhichTable::live, secret_)),
+        key_in_keyring_(refers_to_keyring(table_)) {}
   LiveTable(const LiveTable &) = delete;
   LiveTable &operator=(const LiveTable &) = delete;
   // The members' destructors run later: it is wiped while memory is still locked.
@@ -58,19 +64,19 @@ class LiveTable {
 
   [[nodiscard]] dm::Table &table() noexcept { return table_; }
   [[nodiscard]] bool secret() const noexcept { return secret_; }
-  [[nodiscard]] const dm::Table &blanked() const noexcept { return blanked_; }
+  [[nodiscard]] bool key_in_keyring() const noexcept { return key_in_keyring_; }
 
  private:
-  dm::Table blanked_;
   bool secret_;
   LockedMemory memory_;
   dm::Table table_;
+  bool key_in_keyring_;
 };
 
 /** Rethrows the error being handled: the kernel's ENOKEY says nothing to those who did not know that there
  * was a key to be found. */
-[[noreturn]] void rethrow(const Error &error, const dm::Table &blanked, const std::string &device) {
-  if (refers_to_keyring(blanked)) {
+[[noreturn]] void rethrow(const Error &error, const LiveTable &live, const std::string &device) {
+  if (live.key_in_keyring()) {
     throw Error("copy", "the table of " + device, error.error_number(),
                 "its key is in a kernel keyring that only cryptsetup had",
                 "`cryptsetup refresh --disable-keyring " + device + "` puts it where it can be copied.");
@@ -96,7 +102,7 @@ DeviceId create_copy(const Environment &env, const dm::DeviceInfo &device, const
     cookie->wait();
     return id;
   } catch (const Error &error) {
-    rethrow(error, live.blanked(), device.name);
+    rethrow(error, live, device.name);
   }
 }
 
@@ -105,7 +111,7 @@ void load_copy(const Environment &env, const std::string &from, const dm::Device
   try {
     env.dm.load(to.name, live.table(), to.read_only, live.secret());
   } catch (const Error &error) {
-    rethrow(error, live.blanked(), to.name);
+    rethrow(error, live, to.name);
   }
 }
 

@@ -242,9 +242,8 @@ class KernelDeviceMapper final : public DeviceMapper {
     if (which == WhichTable::inactive) {
       task.check(dm_task_query_inactive_table(task.get()));
     }
-    if (secure) {
-      task.check(dm_task_secure_data(task.get()));
-    }
+    // The kernel puts keys into its answer whatever becomes of them here: the library and the kernel wipe it.
+    task.check(dm_task_secure_data(task.get()));
     task.run();
     Table table = task.lines();
     if (!secure) {
