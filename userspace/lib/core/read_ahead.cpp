@@ -13,19 +13,32 @@
 
 namespace diffsnap {
 
+namespace {
+
+/** Rethrows what is being handled, a system's error in our words. */
+[[noreturn]] void throw_why_no_thread() {
+  try {
+    throw;
+  } catch (const std::system_error &error) {
+    throw Error("start", "a thread", error.code().value());
+  }
+}
+
+}  // namespace
+
 ReadAhead::ReadAhead(const std::string &path, Ranges ranges, unsigned threads)
     : path_(path), ranges_(std::move(ranges)), slots_(std::size_t{2} * threads) {
   open(path);
-  // Nothing else may fail once a thread runs: it could not be joined.
+  // Before the first one runs: while one does, this constructor must not throw, for nobody would join it.
   threads_.reserve(threads);
   try {
     for (unsigned i = 0; i < threads; ++i) {
       threads_.emplace_back([this] { work(); });
     }
-  } catch (const std::system_error &error) {
-    // Fewer are slower; without any nothing would ever be read.
+  } catch (...) {
+    // No thread or no memory for one. Fewer are slower; without any nothing would ever be read.
     if (threads_.empty()) {
-      throw Error("start", "a thread", error.code().value());
+      throw_why_no_thread();
     }
   }
 }
