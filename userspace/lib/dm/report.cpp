@@ -36,8 +36,32 @@ struct Sink {
   bool trim = false;
   std::string help;   // the list of fields, which comes as warnings
   std::string error;  // the first one; the rest only says what to read
+  bool lost = false;  // something, for want of memory
 };
 Sink *sink;
+
+void take_message(int severity, bool to_stderr, char *text) {
+  if (severity <= level_error) {
+    if (sink->error.empty()) {
+      sink->error = text;
+    }
+    return;
+  }
+  if (to_stderr) {
+    sink->help += text;
+    sink->help += '\n';
+    return;
+  }
+  if (sink->trim) {
+    std::size_t end = std::strlen(text);
+    while (end > 0 && text[end - 1] == ' ') {
+      text[--end] = '\0';
+    }
+  }
+  std::puts(text);
+}
+
+// libdevmapper calls these, and no exception may pass through its frames. There is none but std::bad_alloc.
 
 /** dm_report prints by logging. Padding behind the last column helps nobody who reads a line in a script. */
 __attribute__((format(printf, 5, 6))) void report_log(int level, const char *, int, int, const char *format,
@@ -55,25 +79,25 @@ __attribute__((format(printf, 5, 6))) void report_log(int level, const char *, i
     return;
   }
   const std::unique_ptr<char, Free> owner(text);
+  try {
+    take_message(severity, (level & level_to_stderr) != 0, text);
+  } catch (...) {
+    // print_report() says 'out of memory' where there is no message.
+    sink->lost = true;
+  }
+}
 
-  if (severity <= level_error) {
-    if (sink->error.empty()) {
-      sink->error = text;
-    }
-    return;
+using ReportFunction = int (*)(dm_report *, dm_pool *, dm_report_field *, const void *, void *);
+
+/** A function for dm_report, which takes 0 for a failure. */
+template <ReportFunction function>
+int guarded(dm_report *report, dm_pool *pool, dm_report_field *field, const void *data,
+            void *private_data) noexcept {
+  try {
+    return function(report, pool, field, data, private_data);
+  } catch (...) {
+    return 0;
   }
-  if ((level & level_to_stderr) != 0) {
-    sink->help += text;
-    sink->help += '\n';
-    return;
-  }
-  if (sink->trim) {
-    std::size_t end = std::strlen(text);
-    while (end > 0 && text[end - 1] == ' ') {
-      text[--end] = '\0';
-    }
-  }
-  std::puts(text);
 }
 
 /** Directs libdevmapper's messages to a sink. Afterwards they are discarded, as DeviceMapper has it. */
@@ -177,8 +201,6 @@ int report_percent(dm_report *report, dm_pool *, dm_report_field *field, const v
   return dm_report_field_percent(report, field, &value);
 }
 
-using ReportFunction = int (*)(dm_report *, dm_pool *, dm_report_field *, const void *, void *);
-
 struct TypeOfColumn {
   std::uint32_t flags;
   ReportFunction function;
@@ -191,17 +213,17 @@ struct TypeOfColumn {
 TypeOfColumn type_of(ColumnType type) {
   switch (type) {
     case ColumnType::list:
-      return {DM_REPORT_FIELD_TYPE_STRING_LIST, report_list};
+      return {DM_REPORT_FIELD_TYPE_STRING_LIST, guarded<report_list>};
     case ColumnType::number:
-      return {DM_REPORT_FIELD_TYPE_NUMBER, report_number};
+      return {DM_REPORT_FIELD_TYPE_NUMBER, guarded<report_number>};
     case ColumnType::size:
-      return {DM_REPORT_FIELD_TYPE_SIZE, report_size};
+      return {DM_REPORT_FIELD_TYPE_SIZE, guarded<report_size>};
     case ColumnType::percent:
-      return {DM_REPORT_FIELD_TYPE_PERCENT, report_percent};
+      return {DM_REPORT_FIELD_TYPE_PERCENT, guarded<report_percent>};
     case ColumnType::text:
       break;
   }
-  return {DM_REPORT_FIELD_TYPE_STRING, report_text};
+  return {DM_REPORT_FIELD_TYPE_STRING, guarded<report_text>};
 }
 
 /** dm_report asks for the object of a row, and adds the field's offset to it. */
@@ -268,7 +290,7 @@ void print_report(const std::string &object, const std::vector<Column> &columns,
   const LogRedirection redirection(messages);
 
   const auto check = [&](bool good) {
-    if (!good) {
+    if (!good || messages.lost) {
       throw Error("report on", object + "s", EINVAL,
                   messages.error.empty() ? "out of memory" : messages.error);
     }
