@@ -4,8 +4,6 @@
 // `numbers` without their first words, and at last the SHA-256 of all lines before.
 #include "core/saved_tracker.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -275,10 +273,7 @@ TrackerSave::~TrackerSave() {
 void TrackerSave::write(dm::DeviceMapper &dm, const OriginInfo &origin) {
   const auto &status = std::get<dm::OriginStatus>(origin.status);
   const std::string path = path_ + std::string(unfinished);
-  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR));
-  if (!fd) {
-    throw Error("write", path, errno);
-  }
+  const UniqueFd fd = sys::create_afresh(path);
   FdSink file(fd.get(), path);
   stream::HashingSink sink(file);
   const auto put = [](stream::Sink &to, const std::string &line) {

@@ -162,19 +162,30 @@ void TargetFile::fail(const char *verb) const {
   throw Error(verb, path_, errno);
 }
 
+UniqueFd create_afresh(const std::string &path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+    throw Error("remove", path, errno);
+  }
+  UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR));
+  if (!fd) {
+    throw Error("make", path, errno);
+  }
+  return fd;
+}
+
 void replace_file(const std::string &path, const std::string &contents) {
   const std::string fresh = path + ".new";
   {
-    const UniqueFd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR));
+    const UniqueFd fd = create_afresh(fresh);
     std::size_t done = 0;
-    while (fd && done < contents.size()) {
+    while (done < contents.size()) {
       const ssize_t written = ::write(fd.get(), contents.data() + done, contents.size() - done);
       if (written < 0 && errno != EINTR) {
         break;
       }
       done += written > 0 ? static_cast<std::size_t>(written) : 0;
     }
-    if (!fd || done < contents.size() || ::fsync(fd.get()) != 0) {
+    if (done < contents.size() || ::fsync(fd.get()) != 0) {
       throw Error("write", fresh, errno);
     }
   }

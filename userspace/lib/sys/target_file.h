@@ -53,6 +53,12 @@ class TargetFile {
 };
 
 /**
+ * Makes a file that was not there; what has its name is removed. A link that somebody else has put there,
+ * into a directory that all may write to, leads nowhere. Throws Error.
+ */
+[[nodiscard]] UniqueFd create_afresh(const std::string &path);
+
+/**
  * Replaces a file's contents so that it has the old ones or the new ones at any time, power failures
  * included. Throws Error.
  */
