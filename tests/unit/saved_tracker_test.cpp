@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "core/saved_tracker.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 
@@ -352,6 +353,37 @@ TEST_CASE_METHOD(Saved, "a newer state takes the place of an older one", "[saved
   dm.device("vg-root").answers = {"-"};
   detached();
   CHECK(files() == std::vector<std::string>{generation});
+}
+
+TEST_CASE_METHOD(Saved, "what no device will ever ask for is removed", "[saved_tracker]") {
+  save();
+  const std::string state = test::read_file(file());
+  // Only the names in it are looked at, so that its sum need not be right.
+  const auto put = [&](const std::string &name, const std::string &incarnation, const std::string &identity) {
+    std::string text = state;
+    text.replace(text.find("boot/7"), 6, incarnation);
+    text.replace(text.find("LVM-abcdef"), 10, identity);
+    test::write_file(trackers + '/' + name, text);
+  };
+  put("another boot, nameless", "earlier/3", "");
+  put("another boot, named", "earlier/4", "LVM-other");
+  put("this boot, nameless", "boot/9", "");
+  attached();
+  dm.device("vg-root").answers = {"-"};
+  detached();
+  auto left = files();
+  std::sort(left.begin(), left.end());
+  CHECK(left == std::vector<std::string>{generation, "another boot, named", "this boot, nameless"});
+}
+
+TEST_CASE_METHOD(Saved, "of a device whose tracker knows nothing no earlier state stays", "[saved_tracker]") {
+  save();
+  AttachOptions elsewhere;
+  elsewhere.tracker_directory = directory / "elsewhere";
+  attach(env, lv, elsewhere);
+  CHECK(files().size() == 1);
+  CHECK_FALSE(detached().tracker_lost);
+  CHECK(files().empty());
 }
 
 }  // namespace

@@ -98,6 +98,17 @@ bool is_same_device(const sys::WriteEvidence &a, const sys::WriteEvidence &b) {
   return is_known_as(a.incarnation, b.incarnation) || is_known_as(a.identity, b.identity);
 }
 
+/** The boot that an incarnation is of; empty if it is not known. */
+std::string boot_of(const std::string &incarnation) {
+  return incarnation.substr(0, incarnation.find('/'));
+}
+
+/** Whether nothing can tell any more which device a state is of. */
+bool is_orphaned(const sys::WriteEvidence &saved, const sys::WriteEvidence &now) {
+  const std::string boot = boot_of(now.incarnation);
+  return saved.identity.empty() && !boot.empty() && boot_of(saved.incarnation) != boot;
+}
+
 /** Why a device may have been written to between two looks; empty if it was not. */
 std::string reason_for_doubt(const Environment &env, const TrackerEvidence &saved, DeviceId device) {
   const TrackerEvidence found = evidence_of(env, device);
@@ -216,6 +227,16 @@ void remove_file(const std::string &path) {
   sys::sync_directory_of(path);
 }
 
+/** Removes the states of a device, one excepted, and those that no device will ever ask for. */
+void remove_others(const std::string &directory, const sys::WriteEvidence &now, const std::string &kept) {
+  for (const std::string &path : files_in(directory)) {
+    const auto saved = path == kept ? std::nullopt : read_saved(path);
+    if (saved && (is_same_device(saved->evidence.device, now) || is_orphaned(saved->evidence.device, now))) {
+      ::unlink(path.c_str());
+    }
+  }
+}
+
 void require_whole(const SavedTracker &saved) {
   Lines lines(saved.path);
   while (lines.next()) {
@@ -315,14 +336,15 @@ void TrackerSave::keep() {
   if (::rename((path_ + std::string(unfinished)).c_str(), path_.c_str()) != 0) {
     throw Error("write", path_, errno);
   }
-  for (const std::string &other : files_in(directory_)) {
-    const auto saved = other == path_ ? std::nullopt : read_saved(other);
-    if (saved && is_same_device(saved->evidence.device, evidence_.device)) {
-      ::unlink(other.c_str());
-    }
-  }
+  remove_others(directory_, evidence_.device, path_);
   sys::sync_directory_of(path_);
   path_.clear();
+}
+
+void forget_trackers(const Environment &env, DeviceId device, const std::string &directory) {
+  if (!files_in(directory).empty()) {
+    remove_others(directory, env.devices.write_evidence(device), {});
+  }
 }
 
 std::optional<SavedTracker> find_saved_tracker(const Environment &env, DeviceId device,

@@ -42,8 +42,8 @@ class TrackerSave {
   TrackerSave &operator=(const TrackerSave &) = delete;
   ~TrackerSave();
 
-  /** The origin is detached: the state is valid from now on, and others of the device are removed. Throws
-   * Error. */
+  /** The origin is detached: the state is valid from now on. Others of the device are removed, and those of
+   * an earlier boot that no device can be told to be. Throws Error. */
   void keep();
 
  private:
@@ -53,6 +53,10 @@ class TrackerSave {
   std::string path_;
   TrackerEvidence evidence_;
 };
+
+/** As TrackerSave::keep() for a tracker that knows nothing: what was left of the device earlier is removed.
+ */
+void forget_trackers(const Environment &env, DeviceId device, const std::string &directory);
 
 /** A state that may be of a device. */
 struct SavedTracker {

@@ -215,6 +215,11 @@ AttachResult attach_anew(const Environment &env, const sys::BlockDeviceFacts &fa
   return attach_plain(env, facts, options);
 }
 
+/** What attach() would be given to get an origin back. */
+DeviceId device_to_attach(const OriginInfo &origin) {
+  return origin.live ? origin.device.id : origin.table.real_device;
+}
+
 /** Leaves the tracker of an origin that is about to be detached; null, and why, if that cannot be. */
 std::unique_ptr<TrackerSave> save_tracker(const Environment &env, const OriginInfo &origin,
                                           const DetachOptions &options, DetachResult &result) {
@@ -223,8 +228,7 @@ std::unique_ptr<TrackerSave> save_tracker(const Environment &env, const OriginIn
       throw Error("keep", "the change tracker of \"" + origin.name() + '"', EBUSY,
                   "the device is in use, and may be written to without it", "Its next backup is a full one.");
     }
-    return std::make_unique<TrackerSave>(
-        env, origin, origin.live ? origin.device.id : origin.table.real_device, options.tracker_directory);
+    return std::make_unique<TrackerSave>(env, origin, device_to_attach(origin), options.tracker_directory);
   } catch (const Error &error) {
     result.tracker_lost = error;
     return nullptr;
@@ -301,14 +305,18 @@ DetachResult detach(const Environment &env, DeviceId device, const DetachOptions
   if (options.dry_run) {
     return result;
   }
+  const DeviceId again = device_to_attach(*origin);
+  const bool knows_something = status->newest.number > 0;
   std::unique_ptr<TrackerSave> save;
-  if (!options.tracker_directory.empty() && status->newest.number > 0) {
+  if (!options.tracker_directory.empty() && knows_something) {
     save = save_tracker(env, *origin, options, result);
   }
   const auto keep = [&] {
     try {
       if (save) {
         save->keep();
+      } else if (!options.tracker_directory.empty() && !knows_something) {
+        forget_trackers(env, again, options.tracker_directory);
       }
     } catch (const Error &error) {
       result.tracker_lost = error;
