@@ -71,7 +71,7 @@ exact_ranges() {
 	diffsnap changes two/data --since 1 --format json | jq -r '.[] | "\(.offset) \(.length)"' | diff expected -
 	assert_eq 'true' "$(diffsnap changes two/data --since 1 --format json | jq -r '.[].exists' | sort -u)"
 	diffsnap changes two/data --since 1 --format rbd | awk 'NR > 1 && $3 == "data" { print $1, $2 }' | diff expected -
-	refused 5 'older than 3' diffsnap changes two/data --since 3
+	refused 5 'full backup is due' diffsnap changes two/data --since 3
 	refused 5 'full backup is due' diffsnap changes two/data --since 00000000-0000-4000-8000-000000000000:1
 	refused 5 'no such image' diffsnap changes one/data
 	refused 3 'GENERATION:N' diffsnap changes two/data --since yesterday

@@ -104,9 +104,10 @@ ChangeId resolve_since(const TrackedImage &image, const Since &since, const std:
                 full_backup_hint);
   }
   if (since.number > image.id.number) {
-    throw Error(
-        verb, quoted(image), EINVAL,
-        "it is number " + std::to_string(image.id.number) + ", older than " + std::to_string(since.number));
+    throw Error(verb, quoted(image), EINVAL,
+                "it is number " + std::to_string(image.id.number) + " of its generation, which " +
+                    std::to_string(since.number) + " is not before",
+                full_backup_hint);
   }
   return {image.id.generation, since.number};
 }
