@@ -125,7 +125,7 @@ const std::vector<Field<SnapshotInfo>> &fields() {
 
 int run_list(Context &context, const Invocation &invocation) {
   const Inventory inventory = read_inventory(context.device_mapper());
-  report(invocation, "snapshot", fields(), "name,age,state,size,used,percent,origins", "name",
+  report(invocation, "snapshot", fields(), "name,uuid,age,state,size,used,percent,origins", "name",
          select_snapshots(inventory, invocation.arguments()));
   return exit_done;
 }

@@ -185,8 +185,8 @@ reports() {
 	snapshot daily -s "$store:1m+32m" plain $lv
 	snapshot_of_more
 	diffsnap list | tee /run/list
-	assert_match '^ *Snapshot +Age +State +Size +Used +Use% +Origins' "$(head -n 1 /run/list)"
-	assert_match 'daily +[0-9ms]+ +active +32\.00m +' "$(</run/list)"
+	assert_match '^ *Snapshot +UUID +Age +State +Size +Used +Use% +Origins' "$(head -n 1 /run/list)"
+	assert_match 'daily +[0-9a-f]{32} +[0-9ms]+ +active +32\.00m +' "$(</run/list)"
 	assert_eq 'daily second' "$(snapshot_names | xargs)"
 	diffsnap list --reportformat json -o all >/run/json
 	assert_eq 'daily second' "$(jq -r '.report[0].snapshot[].name' /run/json | xargs)"
