@@ -338,5 +338,26 @@ TEST_CASE_METHOD(Tracked, "mark and reset send what they say", "[tracker][cli]")
   CHECK(dm.device("data").newest.number == 0);
 }
 
+TEST_CASE("a generation is begun only while no snapshot holds the origin", "[tracker]") {
+  test::FakeSystem system;
+  system.devices.add({252, 16}, "vdb", 1 << 20);
+  const DeviceId id = system.dm.add_device("data", "LVM-1", {dm::OriginTable{8192, {252, 16}}.line()});
+  auto &device = system.dm.device("data");
+  const ChangeId before = device.newest;
+  const bool dry_run = GENERATE(false, true);
+  const auto reset = [&] {
+    return test::errno_of([&] {
+      reset_tracker(system.dm, *read_inventory(system.dm).find_origin(id), dry_run);
+      return 0;
+    });
+  };
+  device.origin_state = "held";
+  CHECK(reset() == EBUSY);
+  CHECK(device.newest == before);
+  device.origin_state = "idle";
+  CHECK(reset() == 0);
+  CHECK((device.newest == before) == dry_run);
+}
+
 }  // namespace
 }  // namespace diffsnap

@@ -13,11 +13,10 @@ int run_reset(Context &context, const Invocation &invocation) {
 
   for (const std::string &words : invocation.arguments()) {
     const OriginInfo &origin = select_origin(inventory, words, "reset");
-    if (context.dry_run()) {
-      continue;
+    reset_tracker(env.dm, origin, context.dry_run());
+    if (!context.dry_run()) {
+      context.done("New generation of origin \"" + origin.name() + "\" begun.");
     }
-    reset_tracker(env.dm, origin);
-    context.done("New generation of origin \"" + origin.name() + "\" begun.");
   }
   return exit_done;
 }

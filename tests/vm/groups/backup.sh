@@ -132,6 +132,7 @@ new_generation() {
 	snapshot one -s "$store" data
 	before=$(newest data)
 	refused 5 '"one" holds' diffsnap reset data
+	expect_fail 5 '"one" holds' diffsnap reset -t data
 	diffsnap remove -q one
 	diffsnap reset data
 	after=$(field origins generation data)

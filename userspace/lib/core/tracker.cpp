@@ -242,15 +242,24 @@ std::vector<sys::ByteRange> ranges_of_file(const Environment &env, const OriginI
   return env.devices.file_extents(path);
 }
 
-void reset_tracker(dm::DeviceMapper &dm, const OriginInfo &origin) {
+void reset_tracker(dm::DeviceMapper &dm, const OriginInfo &origin, bool dry_run) {
   const std::string object = "the change tracker of \"" + origin.name() + '"';
+  const auto refuse_held = [&] {
+    const std::string name = origin.snapshot.value_or("of an unknown name");
+    throw Error("reset", object, EBUSY, "the snapshot \"" + name + "\" holds its origin",
+                "`diffsnap remove " + name + "` releases it.");
+  };
+  if (dry_run) {
+    if (status_of(origin, "reset").state != dm::OriginState::idle) {
+      refuse_held();
+    }
+    return;
+  }
   try {
     static_cast<void>(dm.message(origin.name(), "reset"));
   } catch (const Error &error) {
     if (error.error_number() == EBUSY) {
-      const std::string name = origin.snapshot.value_or("of an unknown name");
-      throw Error("reset", object, EBUSY, "the snapshot \"" + name + "\" holds its origin",
-                  "`diffsnap remove " + name + "` releases it.");
+      refuse_held();
     }
     throw Error("reset", object, error.error_number());
   }

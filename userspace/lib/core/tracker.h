@@ -111,8 +111,9 @@ void mark_ranges(dm::DeviceMapper &dm, const OriginInfo &origin, const std::vect
 [[nodiscard]] std::vector<sys::ByteRange> ranges_of_file(const Environment &env, const OriginInfo &origin,
                                                          const std::string &path);
 
-/** Begins a new generation. Throws Error, EBUSY while a snapshot holds the origin. */
-void reset_tracker(dm::DeviceMapper &dm, const OriginInfo &origin);
+/** Begins a new generation. Throws Error, EBUSY while a snapshot holds the origin. @param dry_run  check only
+ */
+void reset_tracker(dm::DeviceMapper &dm, const OriginInfo &origin, bool dry_run = false);
 
 }  // namespace diffsnap
 
