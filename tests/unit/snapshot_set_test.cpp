@@ -358,5 +358,28 @@ TEST_CASE_METHOD(Set, "an event is one that the caller has not seen", "[snapshot
   CHECK(event->snapshot.name == "s");
 }
 
+TEST_CASE_METHOD(Set, "a dry run checks what is still to be attached", "[snapshot]") {
+  const DeviceId srv = dm.add_device("vg-srv", "LVM-3", {dm::LinearTable{0, 8192, vdb, 8192}.line()}, 1);
+  options.origins = {home, srv};
+  CHECK(errno_of([&] { return create(); }) == ENODEV);
+  options.dry_run = true;
+  SECTION("which is in order") {
+    CHECK(create().images == std::vector<std::string>{"/dev/diffsnap/s/vg-home", "/dev/diffsnap/s/vg-srv"});
+  }
+  SECTION("whose image's name is taken") {
+    dm.add_device("diffsnap-s-vg--srv", "x", {});
+    CHECK(errno_of([&] { return create(); }) == EEXIST);
+  }
+  SECTION("and what is attached already") {
+    dm.device("vg-home").origin_state = "held";
+    CHECK(errno_of([&] { return create(); }) == EBUSY);
+  }
+  SECTION("but no device that cannot be attached in use") {
+    options.origins = {vdc};
+    CHECK(errno_of([&] { return create(); }) == ENODEV);
+  }
+  CHECK(actions().empty());
+}
+
 }  // namespace
 }  // namespace diffsnap

@@ -14,13 +14,11 @@ int run_add(Context &context, const Invocation &invocation) {
   // What is wrong with the snapshot comes before anything is attached for it.
   add_origins(env, name, {}, true);
   const Origins origins = find_origins(env, read_inventory(env.dm), words);
-  if (context.dry_run() && !origins.to_attach.empty()) {
-    check_attachments(env, origins);
-    return exit_done;
-  }
   Attachments attachments(context, env);
-  for (const DeviceId device : origins.to_attach) {
-    attachments.add(device);
+  if (context.dry_run()) {
+    check_attachments(env, origins);
+  } else {
+    attachments.add_all(origins);
   }
   add_origins(env, name, origins.all, context.dry_run());
   attachments.keep();

@@ -149,14 +149,10 @@ int run_create(Context &context, const Invocation &invocation) {
   options.dry_run = context.dry_run();
 
   Attachments attachments(context, env);
-  if (context.dry_run() && !origins.to_attach.empty()) {
-    // The rest can only be checked with the origin targets in place.
+  if (context.dry_run()) {
     check_attachments(env, origins);
-    static_cast<void>(plan_store(env, resolve_store_specs(env, specs), ranges_in_use(env.dm), plan_options));
-    return exit_done;
-  }
-  for (const DeviceId device : origins.to_attach) {
-    attachments.add(device);
+  } else {
+    attachments.add_all(origins);
   }
   // After attaching, so that a store on one of the origins is seen as such.
   options.store = plan_store(env, resolve_store_specs(env, specs), ranges_in_use(env.dm), plan_options);

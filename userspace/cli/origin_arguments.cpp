@@ -74,4 +74,10 @@ void Attachments::add(DeviceId device) {
   }
 }
 
+void Attachments::add_all(const Origins &origins) {
+  for (const DeviceId device : origins.to_attach) {
+    add(device);
+  }
+}
+
 }  // namespace diffsnap::cli

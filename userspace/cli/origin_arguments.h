@@ -36,6 +36,8 @@ class Attachments {
   ~Attachments();
 
   void add(DeviceId device);
+  /** What of them is no origin yet. */
+  void add_all(const Origins &origins);
   void keep() noexcept { origins_.clear(); }
 
  private:

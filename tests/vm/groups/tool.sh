@@ -432,6 +432,9 @@ test_mode() {
 	before=$(device_state)
 	diffsnap create -t -n daily -s "$store" $lv plain
 	diffsnap create -t -n daily -s "$store" plain
+	dmsetup create diffsnap-daily-vg--data --notable
+	expect_fail 5 'exists' diffsnap create -t -n daily -s "$store" $lv plain
+	dmsetup remove diffsnap-daily-vg--data
 	expect_fail 5 'mounted' diffsnap detach -t plain
 	assert_eq "$before" "$(device_state)" "devices after create and attach"
 	refused 5 'there is no|cannot' diffsnap create -t -n daily -s /dev/no-such-device plain

@@ -64,7 +64,7 @@ class Creation {
       refuse(options_, ENOSPC, "no room was given for its difference storage");
     }
     check_names_are_free();
-    origins_ = check_new_members(env_, options_.name, options_.chunk, options_.origins);
+    origins_ = check_new_members(env_, options_.name, options_.chunk, options_.origins, options_.dry_run);
     check_store_origins(env_, options_.store);
   }
 
@@ -129,8 +129,8 @@ class Creation {
   DeviceId data_;
   DeviceId store_;
   CreateResult result_;
-  // Whoever ends the command in the middle of the cut, where signals wait, would else end it right after that:
-  // with a snapshot that nobody knows of. It is undone, or made, first.
+  // Whoever ends the command in the middle of the cut, where signals wait, would else end it right after
+  // that: with a snapshot that nobody knows of. It is undone, or made, first.
   std::optional<sys::SignalBlock> uninterrupted_;
   // Last, so that what it undoes finds everything else alive.
   Steps steps_;

@@ -146,12 +146,18 @@ DeviceId make_device(const Environment &env, Steps &steps, dm::CreateRequest req
 }
 
 std::vector<OriginInfo> check_new_members(const Environment &env, const std::string &snapshot, Sectors chunk,
-                                          const std::vector<DeviceId> &origins) {
+                                          const std::vector<DeviceId> &origins, bool not_attached_yet) {
   const Inventory inventory = read_inventory(env.dm);
   std::vector<OriginInfo> found;
   std::set<DeviceId> seen;
   for (const DeviceId id : origins) {
     const OriginInfo *origin = inventory.find_origin(id);
+    OriginInfo expected;
+    if (const auto device = env.dm.info(id); origin == nullptr && not_attached_yet && device) {
+      // Stacked live it keeps its name, and is idle.
+      expected.device = *device;
+      origin = &expected;
+    }
     if (origin == nullptr) {
       throw Error("add", "origin " + sys::device_node(id), ENODEV, "it is not attached",
                   "`diffsnap attach` puts the origin target on it.");
@@ -232,7 +238,8 @@ std::vector<std::string> image_paths(const std::string &snapshot, const std::vec
 void add_origins(const Environment &env, const std::string &name, const std::vector<DeviceId> &origins,
                  bool dry_run) {
   const SnapshotInfo snapshot = get_untaken(env, name, "add", "origins to " + quoted(name));
-  const std::vector<OriginInfo> members = check_new_members(env, name, snapshot.table.chunk, origins);
+  const std::vector<OriginInfo> members =
+      check_new_members(env, name, snapshot.table.chunk, origins, dry_run);
   StorePlan store;
   for (const dm::LinearTable &range : snapshot.ranges) {
     store.ranges.push_back({range.device, range.offset, range.length});

@@ -17,9 +17,13 @@ namespace diffsnap {
 DeviceId make_device(const Environment &env, Steps &steps, dm::CreateRequest request, dm::UdevCookie &cookie,
                      const Steps::Action &before_removal = {});
 
-/** The origins that are to become members of a snapshot, in this order. Throws Error if one cannot. */
+/**
+ * The origins that are to become members of a snapshot, in this order. Throws Error if one cannot.
+ * @param not_attached_yet  dm devices that are no origins pass for such, to check what comes after attach()
+ */
 [[nodiscard]] std::vector<OriginInfo> check_new_members(const Environment &env, const std::string &snapshot,
-                                                        Sectors chunk, const std::vector<DeviceId> &origins);
+                                                        Sectors chunk, const std::vector<DeviceId> &origins,
+                                                        bool not_attached_yet = false);
 
 /** Makes origins members of a snapshot. Throws Error. */
 void add_members(const Environment &env, const std::string &snapshot, const std::vector<OriginInfo> &origins);
