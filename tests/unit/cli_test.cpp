@@ -108,6 +108,11 @@ TEST_CASE("data is on stdout, messages are on stderr", "[cli]") {
 TEST_CASE("values may look like options", "[cli]") {
   CHECK(parse("list", {"-o", "-size"}).value("options") == "-size");
   CHECK(parse("list", {"-o", "-origins"}).value("options") == "-origins");
+  // An option may take all words that look like its values.
+  const Invocation mark =
+      parse("mark", {"--range", "0+4k", "1m+2m", "data", "--file", "a+b", "--range", "8m+1"});
+  CHECK(mark.values("range") == std::vector<std::string>{"0+4k", "1m+2m", "8m+1"});
+  CHECK(mark.arguments() == std::vector<std::string>{"data"});
   CHECK(parse("list", {"--options=+uuid", "-O-age"}).value("sort") == "-age");
   CHECK(parse("extend", {"daily", "-s", "/dev/x", "-L", "+1G"}).value("size") == "+1G");
   CHECK(parse("detach", {"--", "-x"}).arguments() == std::vector<std::string>{"-x"});

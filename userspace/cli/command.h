@@ -34,6 +34,8 @@ struct Option {
   bool repeated = false;           // may be given several times
   Completes completes = Completes::nothing;
   std::string_view words = {};  // for Completes::words, between spaces
+  // Says of a word behind a value whether it is one more; null: it never is.
+  bool (*is_another)(std::string_view word) = nullptr;
 };
 
 class Context;

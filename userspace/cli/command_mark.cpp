@@ -11,8 +11,25 @@
 
 namespace diffsnap::cli {
 
+namespace {
+
+/** A device whose name looks like this stands before the ranges. */
+bool looks_like_a_range(std::string_view word) {
+  return !word.empty() && word.front() >= '0' && word.front() <= '9' &&
+         word.find('+') != std::string_view::npos && word.find('/') == std::string_view::npos;
+}
+
+}  // namespace
+
 const std::vector<Option> mark_options = {
-    {"range", '\0', "OFFSET+LENGTH", "A range of the origin, in bytes where no unit is given.", true},
+    {"range",
+     '\0',
+     "OFFSET+LENGTH...",
+     "Ranges of the origin, in bytes where no unit is given.",
+     true,
+     Completes::nothing,
+     {},
+     looks_like_a_range},
     {"file", '\0', "PATH",
      "The blocks that a file's contents lie in. Its file system, ext2, ext3, ext4 or XFS, must lie directly "
      "on "

@@ -58,6 +58,9 @@ std::vector<std::string> join_values(const std::vector<Option> &options,
     if (option && i + 1 < words.size()) {
       joined.push_back("--" + std::string(option->name) + "=" + words[i + 1]);
       ++i;
+      for (; option->is_another && i + 1 < words.size() && option->is_another(words[i + 1]); ++i) {
+        joined.push_back("--" + std::string(option->name) + "=" + words[i + 1]);
+      }
     } else {
       joined.push_back(words[i]);
     }

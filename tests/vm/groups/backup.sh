@@ -113,7 +113,7 @@ marking() {
 	refused 5 'beyond its end' diffsnap mark data --range 63m+2m
 	refused 3 'nothing is given' diffsnap mark data
 	refused 5 'no origin' diffsnap mark "$other" --range 0+4k
-	diffsnap mark data --range 60m+4k --range 61m+512b --file /run/data/file --file /run/data/hole
+	diffsnap mark data --range 60m+4k 61m+512b --file /run/data/file --file /run/data/hole
 	# not written yet, and marked where it will be
 	random_file /run/data/fresh 70000
 	diffsnap mark /run/data --file /run/data/fresh
