@@ -231,11 +231,6 @@ void FakeDeviceMapper::clear(const std::string &name) {
   found.info.inactive_table = false;
 }
 
-void FakeDeviceMapper::suspend(const std::string &name, dm::SuspendFlags) {
-  act("suspend " + name);
-  device(name).info.suspended = true;
-}
-
 void FakeDeviceMapper::resume(const std::string &name, dm::UdevCookie &, dm::UdevFlags, dm::SuspendFlags) {
   Device &found = device(name);
   try {

@@ -96,7 +96,6 @@ class FakeDeviceMapper final : public dm::DeviceMapper {
   DeviceId create(const dm::CreateRequest &request, dm::UdevCookie &cookie) override;
   void load(const std::string &name, const dm::Table &table, bool read_only, bool secure) override;
   void clear(const std::string &name) override;
-  void suspend(const std::string &name, dm::SuspendFlags flags) override;
   void resume(const std::string &name, dm::UdevCookie &cookie, dm::UdevFlags udev,
               dm::SuspendFlags flags) override;
   void remove(const std::string &name, dm::UdevCookie &cookie, dm::RemoveFlags flags) override;

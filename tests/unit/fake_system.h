@@ -68,7 +68,6 @@ class FakeBlockDevices final : public sys::BlockDevices {
     discarded.insert(discarded.end(), ranges.begin(), ranges.end());
   }
   sys::WriteEvidence write_evidence(DeviceId id) override { return evidence[id]; }
-  void flush(DeviceId) override {}
 
  private:
   static std::optional<std::string> lookup(const std::map<DeviceId, std::string> &map, DeviceId id) {

@@ -41,7 +41,7 @@ std::string checked(std::string dm_name, std::string_view of) {
   return dm_name;
 }
 
-/** Splits where a single '-' stands, and unmangles the parts. */
+/** Splits where a single '-' stands, and makes one '-' of two in the parts. */
 std::vector<std::string> split_name(std::string_view dm_name) {
   std::vector<std::string> parts(1);
   for (std::size_t i = 0; i < dm_name.size(); ++i) {
@@ -82,17 +82,6 @@ std::string mangle(std::string_view text) {
     mangled.append(c == '-' ? 2 : 1, c);
   }
   return mangled;
-}
-
-std::string unmangle(std::string_view text) {
-  std::string plain;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    plain += text[i];
-    if (text[i] == '-' && i + 1 < text.size() && text[i + 1] == '-') {
-      ++i;
-    }
-  }
-  return plain;
 }
 
 std::string store_name(std::string_view snapshot) {

@@ -31,8 +31,6 @@ void check_name(std::string_view name);
 
 /** Doubles every '-'. */
 [[nodiscard]] std::string mangle(std::string_view text);
-/** Halves every "--". */
-[[nodiscard]] std::string unmangle(std::string_view text);
 
 // dm names. They throw SyntaxError if the name would be longer than device-mapper's 127 characters.
 [[nodiscard]] std::string store_name(std::string_view snapshot);

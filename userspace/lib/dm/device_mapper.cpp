@@ -295,12 +295,6 @@ class KernelDeviceMapper final : public DeviceMapper {
     Task(DM_DEVICE_CLEAR, "clear the inactive table of", name, nullptr).run();
   }
 
-  void suspend(const std::string &name, SuspendFlags flags) override {
-    const Task task(DM_DEVICE_SUSPEND, "suspend", name, nullptr);
-    set_suspend_flags(task, flags);
-    task.run();
-  }
-
   void resume(const std::string &name, UdevCookie &cookie, UdevFlags udev, SuspendFlags flags) override {
     resume_as("resume", name, cookie, udev, flags);
   }

@@ -24,8 +24,6 @@ namespace diffsnap::dm {
 
 /** Longest dm name, without the final zero (DM_NAME_LEN - 1). */
 inline constexpr std::size_t max_name_length = 127;
-/** Longest dm UUID (DM_UUID_LEN - 1). */
-inline constexpr std::size_t max_uuid_length = 128;
 
 /** What udev's rules leave out for a device (DM_UDEV_*_FLAG). Passed with the cookie. */
 struct UdevFlags {
@@ -162,7 +160,6 @@ class DeviceMapper {
                     bool secure = false) = 0;
   /** Empties the inactive slot. */
   virtual void clear(const std::string &name) = 0;
-  virtual void suspend(const std::string &name, SuspendFlags flags = {}) = 0;
   /**
    * Resumes. On a device that is not suspended and has an inactive table the kernel suspends, swaps and
    * resumes within this one call, so that a kill cannot leave it suspended. @p flags apply to that suspend.

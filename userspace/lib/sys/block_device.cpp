@@ -200,14 +200,6 @@ class SystemBlockDevices final : public BlockDevices {
   }
 
   WriteEvidence write_evidence(DeviceId id) override { return read_write_evidence(id); }
-
-  void flush(DeviceId id) override {
-    const std::string node = device_node(id);
-    const UniqueFd fd(::open(node.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd || ::fsync(fd.get()) != 0) {
-      throw Error("write out", node, errno);
-    }
-  }
 };
 
 }  // namespace

@@ -72,8 +72,6 @@ class BlockDevices {
   virtual void discard(const std::string &path, const std::vector<ByteRange> &ranges) = 0;
   /** Whether it was written to meanwhile; see sys/write_evidence.h. */
   [[nodiscard]] virtual WriteEvidence write_evidence(DeviceId id) = 0;
-  /** Writes out what is dirty of this device (fsync of its node). */
-  virtual void flush(DeviceId id) = 0;
 };
 
 /** The machine's devices, read from sysfs. */
