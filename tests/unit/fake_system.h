@@ -13,6 +13,7 @@
 
 #include "core/environment.h"
 #include "fake_device_mapper.h"
+#include "sys/freezer.h"
 
 namespace diffsnap::test {
 
@@ -76,7 +77,7 @@ class FakeBlockDevices final : public sys::BlockDevices {
   }
 };
 
-class FakeFreezer final : public Freezer {
+class FakeFreezer final : public sys::Freezer {
  public:
   FakeFreezer(Log &log, FaultPlan &faults) : log_(log), faults_(faults) {}
 
@@ -121,7 +122,7 @@ class FakeFreezer final : public Freezer {
   bool frozen_ = false;
 };
 
-class FakeCriticalSection final : public CriticalSection {
+class FakeCriticalSection final : public sys::CriticalSection {
  public:
   FakeCriticalSection(Log &log, FaultPlan &faults) : log_(log), faults_(faults) {}
 
@@ -145,7 +146,7 @@ class FakeCriticalSection final : public CriticalSection {
   bool entered_ = false;
 };
 
-class FakeMemoryLocker final : public MemoryLocker {
+class FakeMemoryLocker final : public sys::MemoryLocker {
  public:
   explicit FakeMemoryLocker(Log &log) : log_(log) {}
   void lock() override {

@@ -16,8 +16,8 @@ class Cutter {
   Cutter(Context &context, bool freeze)
       : context_(context), freeze_(freeze), section_(freezer_, context.memory()) {}
 
-  [[nodiscard]] Freezer *freezer() noexcept { return freeze_ ? &freezer_ : nullptr; }
-  [[nodiscard]] CriticalSection *section() noexcept { return freeze_ ? &section_ : nullptr; }
+  [[nodiscard]] sys::Freezer *freezer() noexcept { return freeze_ ? &freezer_ : nullptr; }
+  [[nodiscard]] sys::CriticalSection *section() noexcept { return freeze_ ? &section_ : nullptr; }
   /** Of a cut that was made: what was not frozen, and with -v what took how long. */
   void tell(const CreateResult &result);
 

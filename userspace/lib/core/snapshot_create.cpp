@@ -22,7 +22,8 @@ constexpr Sectors max_chunk = 2048;
 
 class Creation {
  public:
-  Creation(const Environment &env, const CreateOptions &options, Freezer *freezer, CriticalSection *critical)
+  Creation(const Environment &env, const CreateOptions &options, sys::Freezer *freezer,
+           sys::CriticalSection *critical)
       : env_(env), options_(options), freezer_(freezer), critical_(critical) {}
 
   CreateResult run() {
@@ -123,8 +124,8 @@ class Creation {
 
   const Environment &env_;
   const CreateOptions &options_;
-  Freezer *freezer_;
-  CriticalSection *critical_;
+  sys::Freezer *freezer_;
+  sys::CriticalSection *critical_;
   std::vector<OriginInfo> origins_;
   DeviceId data_;
   DeviceId store_;
@@ -138,8 +139,8 @@ class Creation {
 
 }  // namespace
 
-CreateResult create_snapshot(const Environment &env, const CreateOptions &options, Freezer *freezer,
-                             CriticalSection *critical) {
+CreateResult create_snapshot(const Environment &env, const CreateOptions &options, sys::Freezer *freezer,
+                             sys::CriticalSection *critical) {
   return Creation(env, options, freezer, critical).run();
 }
 

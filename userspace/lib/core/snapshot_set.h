@@ -11,6 +11,7 @@
 #include "core/environment.h"
 #include "core/inventory.h"
 #include "core/store_plan.h"
+#include "sys/freezer.h"
 
 namespace diffsnap {
 
@@ -50,8 +51,8 @@ struct CreateResult {
  * @param freezer   null: no file system is frozen (--no-freeze); the cut is then as after a power failure
  * @param critical  null only if @p freezer is
  */
-CreateResult create_snapshot(const Environment &env, const CreateOptions &options, Freezer *freezer,
-                             CriticalSection *critical);
+CreateResult create_snapshot(const Environment &env, const CreateOptions &options, sys::Freezer *freezer,
+                             sys::CriticalSection *critical);
 
 /**
  * Adds origins to a snapshot that was made and not taken. Everything is checked before the first one is
@@ -75,8 +76,8 @@ struct TakeOptions {
  *
  * @param freezer,critical  as of create_snapshot()
  */
-CreateResult take_snapshot(const Environment &env, const TakeOptions &options, Freezer *freezer,
-                           CriticalSection *critical);
+CreateResult take_snapshot(const Environment &env, const TakeOptions &options, sys::Freezer *freezer,
+                           sys::CriticalSection *critical);
 
 /**
  * Adds ranges to the end of a snapshot's store while it is held: first the device below is made larger, then

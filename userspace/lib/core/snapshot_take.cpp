@@ -61,8 +61,8 @@ std::string quoted(const std::string &snapshot) {
               "the kernel refused the cut (" + std::generic_category().message(error) + ')');
 }
 
-void freeze_and_cut(const Taking &taking, dm::PreparedMessage &message, Freezer &freezer,
-                    CriticalSection &critical) {
+void freeze_and_cut(const Taking &taking, dm::PreparedMessage &message, sys::Freezer &freezer,
+                    sys::CriticalSection &critical) {
   std::vector<DeviceId> devices;
   for (const OriginInfo &origin : taking.origins) {
     devices.push_back(origin.device.id);
@@ -196,7 +196,7 @@ void add_members(const Environment &env, const std::string &snapshot,
   }
 }
 
-void cut(const Environment &env, const Taking &taking, Freezer *freezer, CriticalSection *critical,
+void cut(const Environment &env, const Taking &taking, sys::Freezer *freezer, sys::CriticalSection *critical,
          CreateResult &result) {
   const std::string store = store_name(taking.name);
   const auto message = env.dm.prepare_message(
@@ -250,8 +250,8 @@ void add_origins(const Environment &env, const std::string &name, const std::vec
   }
 }
 
-CreateResult take_snapshot(const Environment &env, const TakeOptions &options, Freezer *freezer,
-                           CriticalSection *critical) {
+CreateResult take_snapshot(const Environment &env, const TakeOptions &options, sys::Freezer *freezer,
+                           sys::CriticalSection *critical) {
   const SnapshotInfo snapshot = get_untaken(env, options.name, "take", quoted(options.name));
   const Taking taking{
       "take", options.name, snapshot.id, snapshot.device.id, members_of(env, snapshot), options.cut_limit};

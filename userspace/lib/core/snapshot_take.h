@@ -42,7 +42,7 @@ struct Taking {
 
 /** Freezes, cuts and thaws; says in @p result how long that took. Throws Error; nothing is cut then, unless
  * it is the thaw that failed. */
-void cut(const Environment &env, const Taking &taking, Freezer *freezer, CriticalSection *critical,
+void cut(const Environment &env, const Taking &taking, sys::Freezer *freezer, sys::CriticalSection *critical,
          CreateResult &result);
 
 void make_images(const Environment &env, const Taking &taking, Steps &steps);

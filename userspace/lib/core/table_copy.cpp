@@ -14,7 +14,7 @@ namespace {
 /** Keeps memory locked while a table with keys is about. */
 class LockedMemory {
  public:
-  LockedMemory(MemoryLocker *locker, bool wanted) : locker_(wanted ? locker : nullptr) {
+  LockedMemory(sys::MemoryLocker *locker, bool wanted) : locker_(wanted ? locker : nullptr) {
     if (locker_ != nullptr) {
       locker_->lock();
     }
@@ -28,7 +28,7 @@ class LockedMemory {
   }
 
  private:
-  MemoryLocker *locker_;
+  sys::MemoryLocker *locker_;
 };
 
 bool is_crypt(const dm::TableLine &line) {

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/unique_fd.h"
-#include "core/environment.h"
 #include "sys/freeze_board.h"
+#include "sys/freezer.h"
 #include "sys/memlock.h"
 #include "sys/watchdog.h"
 

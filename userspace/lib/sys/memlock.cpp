@@ -4,10 +4,13 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
+#include <initializer_list>
 
 #include <malloc.h>
 #include <pthread.h>
 #include <sys/mman.h>
+
+#include "base/error.h"
 
 namespace diffsnap::sys {
 namespace {

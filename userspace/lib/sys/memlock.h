@@ -5,7 +5,7 @@
 
 #include <csignal>
 
-#include "core/environment.h"
+#include "sys/memory_locker.h"
 
 namespace diffsnap::sys {
 
