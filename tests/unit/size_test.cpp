@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "sys/size.h"
+#include "base/size.h"
 
 #include "base/error.h"
 #include "catch.h"
 
 using namespace diffsnap;
-using sys::format_size;
-using sys::parse_size;
-using sys::parse_size_change;
 
 TEST_CASE("sizes are read as lvcreate -L reads them", "[size]") {
   constexpr std::uint64_t KiB = 1024, MiB = 1024 * KiB, GiB = 1024 * MiB;

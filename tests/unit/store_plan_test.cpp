@@ -3,11 +3,11 @@
 
 #include <cerrno>
 
+#include "base/size.h"
 #include "catch.h"
 #include "core/naming.h"
 #include "errors.h"
 #include "fake_system.h"
-#include "sys/size.h"
 
 namespace diffsnap {
 namespace {
@@ -21,7 +21,7 @@ constexpr DeviceId vdc{252, 32};
 constexpr Sectors edge = store_edge;
 
 std::uint64_t bytes(std::string_view text) {
-  return sys::parse_size(text, 1);
+  return parse_size(text, 1);
 }
 
 struct Plan : test::FakeSystem {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "base/size.h"
 #include "command.h"
 #include "context.h"
 #include "core/naming.h"
 #include "core/stacking.h"
-#include "sys/size.h"
 
 namespace diffsnap::cli {
 
@@ -24,7 +24,7 @@ int run_attach(Context &context, const Invocation &invocation) {
     check_name(options.name);
   }
   if (invocation.has("tracking-block")) {
-    options.tracking_block = sys::parse_size(invocation.value("tracking-block")) >> sector_shift;
+    options.tracking_block = parse_size(invocation.value("tracking-block")) >> sector_shift;
   }
   options.tracker_directory = context.tracker_directory();
   options.dry_run = context.dry_run();

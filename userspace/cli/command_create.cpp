@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/size.h"
 #include "base/text.h"
 #include "command.h"
 #include "context.h"
@@ -13,7 +14,6 @@
 #include "cutter.h"
 #include "origin_arguments.h"
 #include "select.h"
-#include "sys/size.h"
 
 namespace diffsnap::cli {
 
@@ -51,7 +51,7 @@ using std::chrono::milliseconds;
 Sectors parse_chunk(const std::string &text) {
   constexpr Sectors least = 8;
   constexpr Sectors most = 2048;
-  const Sectors chunk = sys::parse_size(text) >> sector_shift;
+  const Sectors chunk = parse_size(text) >> sector_shift;
 
   if (chunk < least || chunk > most || (chunk & (chunk - 1)) != 0) {
     throw SyntaxError("use", "chunk size \"" + text + "\"", EINVAL, "it is no power of two from 4k to 1m");
@@ -61,7 +61,7 @@ Sectors parse_chunk(const std::string &text) {
 
 Sectors parse_buffer(const std::string &text) {
   constexpr Sectors least = 4096;
-  const Sectors buffer = sys::parse_size(text) >> sector_shift;
+  const Sectors buffer = parse_size(text) >> sector_shift;
 
   if (buffer < least) {
     throw SyntaxError("use", "buffer size \"" + text + "\"", EINVAL, "it is less than 2m");
@@ -99,7 +99,7 @@ CreateOptions parse_options(const Invocation &invocation) {
     options.chunk = parse_chunk(invocation.value("chunk"));
   }
   if (invocation.has("low-water")) {
-    options.low_water = sys::parse_size(invocation.value("low-water")) >> sector_shift;
+    options.low_water = parse_size(invocation.value("low-water")) >> sector_shift;
   }
   if (invocation.has("buffer")) {
     options.buffer = parse_buffer(invocation.value("buffer"));
@@ -128,7 +128,7 @@ int run_create(Context &context, const Invocation &invocation) {
   plan_options.chunk = options.chunk;
   plan_options.force = context.force();
   if (invocation.has("size")) {
-    plan_options.limit = sys::parse_size(invocation.value("size")) >> sector_shift;
+    plan_options.limit = parse_size(invocation.value("size")) >> sector_shift;
   }
   if (invocation.has("name")) {
     options.name = invocation.value("name");

@@ -2,13 +2,13 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "base/size.h"
 #include "command.h"
 #include "context.h"
 #include "core/inventory.h"
 #include "core/snapshot_set.h"
 #include "core/store_plan.h"
 #include "select.h"
-#include "sys/size.h"
 
 namespace diffsnap::cli {
 
@@ -27,9 +27,9 @@ int run_extend(Context &context, const Invocation &invocation) {
     throw SyntaxError("read", "the command line", EINVAL, "no store is given",
                       "Use -s STORE; see diffsnap-extend(8).");
   }
-  std::optional<sys::SizeChange> change;
+  std::optional<SizeChange> change;
   if (invocation.has("size")) {
-    change = sys::parse_size_change(invocation.value("size"));
+    change = parse_size_change(invocation.value("size"));
   }
 
   const Environment env = context.environment_for_changes();
@@ -40,9 +40,8 @@ int run_extend(Context &context, const Invocation &invocation) {
   if (change) {
     const Sectors wanted = change->bytes >> sector_shift;
     if (!change->relative && wanted <= snapshot.table.length) {
-      throw Error(
-          "extend", "snapshot \"" + name + "\"", EINVAL,
-          "its store has " + sys::format_size(snapshot.table.length << sector_shift, 'h') + " already");
+      throw Error("extend", "snapshot \"" + name + "\"", EINVAL,
+                  "its store has " + format_size(snapshot.table.length << sector_shift, 'h') + " already");
     }
     options.limit = change->relative ? wanted : wanted - snapshot.table.length;
   }
@@ -51,7 +50,7 @@ int run_extend(Context &context, const Invocation &invocation) {
     return exit_done;
   }
   const Sectors size = extend_snapshot(env, name, plan);
-  context.done("Snapshot \"" + name + "\" extended to " + sys::format_size(size << sector_shift, 'h') + ".");
+  context.done("Snapshot \"" + name + "\" extended to " + format_size(size << sector_shift, 'h') + ".");
   return exit_done;
 }
 

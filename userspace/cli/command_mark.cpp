@@ -2,12 +2,12 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "base/size.h"
 #include "command.h"
 #include "context.h"
 #include "core/store_plan.h"
 #include "core/tracker.h"
 #include "select.h"
-#include "sys/size.h"
 
 namespace diffsnap::cli {
 
@@ -41,7 +41,7 @@ int run_mark(Context &context, const Invocation &invocation) {
   const std::string &words = invocation.arguments().front();
   std::vector<sys::ByteRange> ranges;
   for (const std::string &text : invocation.values("range")) {
-    ranges.push_back(parse_byte_range(text, [](std::string_view size) { return sys::parse_size(size, 1); }));
+    ranges.push_back(parse_byte_range(text, [](std::string_view size) { return parse_size(size, 1); }));
   }
   if (ranges.empty() && !invocation.has("file")) {
     throw SyntaxError("read", "the command line", EINVAL, "nothing is given to mark",

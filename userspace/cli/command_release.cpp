@@ -2,12 +2,12 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "base/size.h"
 #include "command.h"
 #include "context.h"
 #include "core/snapshot_set.h"
 #include "core/store_plan.h"
 #include "select.h"
-#include "sys/size.h"
 
 namespace diffsnap::cli {
 
@@ -17,7 +17,7 @@ int run_release(Context &context, const Invocation &invocation) {
   std::vector<sys::ByteRange> ranges;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     ranges.push_back(
-        parse_byte_range(arguments[i], [](std::string_view text) { return sys::parse_size(text, 1); }));
+        parse_byte_range(arguments[i], [](std::string_view text) { return parse_size(text, 1); }));
   }
 
   const Environment env = context.environment();

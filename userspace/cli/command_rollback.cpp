@@ -3,13 +3,13 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/size.h"
 #include "command.h"
 #include "context.h"
 #include "core/rollback.h"
 #include "core/snapshot_set.h"
 #include "progress.h"
 #include "select.h"
-#include "sys/size.h"
 
 namespace diffsnap::cli {
 
@@ -82,8 +82,8 @@ int run_rollback(Context &context, const Invocation &invocation) {
       rollback.run([&](const RestoreTotals &now) { progress->update(now.compared); });
   progress.reset();
   context.done((origin ? "Origin \"" + *origin : "Snapshot \"" + snapshot) +
-               "\" rolled back: " + sys::format_size(totals.different, 'h') + " of " +
-               sys::format_size(totals.compared, 'h') + " that may have changed differed.");
+               "\" rolled back: " + format_size(totals.different, 'h') + " of " +
+               format_size(totals.compared, 'h') + " that may have changed differed.");
   if (remove) {
     const Environment locked = context.locked_environment();
     remove_snapshot(locked, snapshot);

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/size.h"
 #include "base/text.h"
 #include "command.h"
 #include "context.h"
@@ -13,7 +14,6 @@
 #include "core/send.h"
 #include "progress.h"
 #include "select.h"
-#include "sys/size.h"
 #include "sys/target_file.h"
 
 namespace diffsnap::cli {
@@ -93,9 +93,8 @@ int run_send(Context &context, const Invocation &invocation) {
   if (invocation.has("manifest")) {
     sys::replace_file(invocation.value("manifest"), result.to_json());
   }
-  context.done_aside("Image \"" + words + "\" sent: " + sys::format_size(result.totals.data, 'h') +
-                     " of data, " + sys::format_size(result.totals.zeroes, 'h') + " of zeroes, SHA-256 " +
-                     result.sha256);
+  context.done_aside("Image \"" + words + "\" sent: " + format_size(result.totals.data, 'h') + " of data, " +
+                     format_size(result.totals.zeroes, 'h') + " of zeroes, SHA-256 " + result.sha256);
   return exit_done;
 }
 

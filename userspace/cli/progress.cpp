@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "sys/size.h"
+#include "base/size.h"
 
 namespace diffsnap::cli {
 namespace {
@@ -66,15 +66,15 @@ void Progress::update(std::uint64_t bytes, Clock::time_point now) {
 std::string Progress::describe(std::uint64_t bytes, Clock::time_point now) const {
   const double seconds = std::max(std::chrono::duration<double>(now - start_).count(), 0.001);
   const auto rate = static_cast<std::uint64_t>(static_cast<double>(bytes) / seconds);
-  std::string text = "  " + sys::format_size(bytes, 'h');
+  std::string text = "  " + format_size(bytes, 'h');
 
   if (total_ && *total_ > 0) {
     char percent[16];
     std::snprintf(percent, sizeof(percent), "%.1f%%",
                   100.0 * static_cast<double>(bytes) / static_cast<double>(*total_));
-    text += " of " + sys::format_size(*total_, 'h') + " (" + percent + ")";
+    text += " of " + format_size(*total_, 'h') + " (" + percent + ")";
   }
-  text += ", " + sys::format_size(rate, 'h') + "/s";
+  text += ", " + format_size(rate, 'h') + "/s";
   if (total_ && rate > 0 && *total_ > bytes) {
     text += ", " + clock_text((*total_ - bytes) / rate) + " left";
   }

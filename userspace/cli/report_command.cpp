@@ -5,8 +5,8 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "base/size.h"
 #include "base/text.h"
-#include "sys/size.h"
 
 namespace diffsnap::cli {
 namespace {
@@ -32,7 +32,7 @@ std::string join(const std::vector<std::string> &words) {
 
 char parse_units(const std::string &text) {
   if (text.size() == 1) {
-    (void)sys::format_size(0, text[0]);  // throws for an unknown one
+    (void)format_size(0, text[0]);  // throws for an unknown one
     return text[0];
   }
   throw SyntaxError("print", "sizes", EINVAL, "there is no unit \"" + text + "\"");

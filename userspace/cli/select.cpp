@@ -4,8 +4,8 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "base/size.h"
 #include "core/naming.h"
-#include "sys/size.h"
 
 namespace diffsnap::cli {
 
@@ -44,7 +44,7 @@ std::vector<StoreSpec> store_specs(const std::vector<std::string> &values) {
   std::vector<StoreSpec> specs;
 
   for (const std::string &value : values) {
-    specs.push_back(parse_store_spec(value, [](std::string_view text) { return sys::parse_size(text, 1); }));
+    specs.push_back(parse_store_spec(value, [](std::string_view text) { return parse_size(text, 1); }));
   }
   return specs;
 }

@@ -16,7 +16,7 @@
 
 #include "base/device_id.h"
 #include "base/error.h"
-#include "sys/size.h"
+#include "base/size.h"
 
 namespace diffsnap::dm {
 namespace {
@@ -190,7 +190,7 @@ int report_size(dm_report *, dm_pool *pool, dm_report_field *field, const void *
   if (!bytes) {
     return set_number(pool, field, {}, 0.0);
   }
-  return set_number(pool, field, sys::format_size(*bytes, options.units, options.suffix),
+  return set_number(pool, field, format_size(*bytes, options.units, options.suffix),
                     static_cast<double>(*bytes >> sector_shift));
 }
 

@@ -59,7 +59,7 @@ struct ReportOptions {
   bool name_prefixes = false;
   bool rows = false;  // columns as rows
   std::string separator = " ";
-  char units = 'h';  // see sys::format_size()
+  char units = 'h';  // see format_size()
   bool suffix = true;
   ReportFormat format = ReportFormat::basic;
 };

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /** @file Sizes as people who know LVM write and read them. */
-#ifndef DIFFSNAP_SYS_SIZE_H
-#define DIFFSNAP_SYS_SIZE_H
+#ifndef DIFFSNAP_BASE_SIZE_H
+#define DIFFSNAP_BASE_SIZE_H
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-namespace diffsnap::sys {
+namespace diffsnap {
 
 inline constexpr std::uint64_t mebibyte = 1024 * 1024;
 
@@ -43,6 +43,6 @@ struct SizeChange {
  */
 [[nodiscard]] std::string format_size(std::uint64_t bytes, char unit, bool suffix = true);
 
-}  // namespace diffsnap::sys
+}  // namespace diffsnap
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "sys/size.h"
+#include "base/size.h"
 
 #include <array>
 #include <cctype>
@@ -10,7 +10,7 @@
 #include "base/device_id.h"
 #include "base/error.h"
 
-namespace diffsnap::sys {
+namespace diffsnap {
 namespace {
 
 constexpr std::string_view scale_letters = "kmgtpe";
@@ -189,4 +189,4 @@ std::string format_size(std::uint64_t bytes, char unit, bool suffix) {
   return result;
 }
 
-}  // namespace diffsnap::sys
+}  // namespace diffsnap
