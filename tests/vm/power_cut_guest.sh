@@ -78,6 +78,21 @@ read_images() {
 	done
 }
 
+# take_snapshot DISK [OPTION]...: a slow machine may take longer to freeze file systems than is
+# allowed. Nothing is cut then, and it is to be tried again.
+take_snapshot() {
+	local disk=$1 said='' number
+	shift
+	for number in 1 2 3 4 5; do
+		if said=$(diffsnap create -q "$@" -n cut -s "$store" "$lv" "$disk" 2>&1); then
+			return
+		fi
+		echo "boot $cycle: try $number: $said"
+		[[ $said == *'they were thawed'* ]] || break
+	done
+	die "no snapshot: $said"
+}
+
 # New promises: those of before were checked. Snapshots come and go meanwhile.
 load() {
 	local disk force=''
@@ -92,7 +107,7 @@ load() {
 	# without --force: a store that a cut has left is as good as a new one, or else it was
 	# noticed above
 	if [[ -s $share/traces ]]; then force=--force; fi
-	diffsnap create -q ${force:+"$force"} -n cut -s "$store" "$lv" "$disk"
+	take_snapshot "$disk" ${force:+"$force"}
 	sleep 1
 	touch "$share/armed"
 	echo "boot $cycle: armed"
@@ -100,7 +115,7 @@ load() {
 		read_images
 		sleep 2
 		diffsnap remove -q cut
-		diffsnap create -q -n cut -s "$store" "$lv" "$disk"
+		take_snapshot "$disk"
 	done
 	die "the load has ended"
 }
