@@ -8,8 +8,8 @@
 #include "tracker.h"
 
 /*
- * Blocks that are marked in one go, with preemption off: as many as take about as
- * long as a large request, so that other writes need not spin for longer.
+ * Blocks that are marked in one go, with preemption off and other writes spinning. A
+ * message, and a request to write zeroes, may name more.
  */
 #define LOCKED_BLOCKS	(64 * LEAF_BLOCKS)
 

@@ -15,8 +15,7 @@ struct WriteEvidence {
    * device that is made anew has another one. */
   std::string incarnation;
   /** How much was written to and discarded from the incarnation so far; of a partition also what went to its
-   * disk past all partitions. Empty if the kernel does not count,
-   * which a read tells. */
+   * disk past all partitions. Empty if the kernel does not count, which a read tells. */
   std::string writes;
   /** Of the device itself, on any boot: the UUID of a dm device, a disk's serial number, a partition's place.
    */
