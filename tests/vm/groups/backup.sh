@@ -95,6 +95,23 @@ many_ranges() {
 	done
 }
 
+# One change among many blocks of an older number: the kernel looks at so many for one
+# answer, and goes on in the next, be there nothing to say.
+few_among_many() {
+	local first answer
+	add_device zeroes "0 $((8 << 21)) zero"
+	attached /dev/mapper/zeroes --tracking-block 4k
+	"$DIFFSNAP_BUILD/tests/vm/mark-at-random" zeroes 400000 1
+	snapshot one -s "$store" --no-freeze zeroes
+	first=$(newest zeroes)
+	diffsnap remove -q one
+	diffsnap mark zeroes --range $(((8 << 30) - 4096))+4096
+	snapshot two -s "$store" --no-freeze zeroes
+	answer=$(dmsetup message zeroes 0 changes "${first%:*}" 1 0)
+	assert_match '^[0-9]+$' "$answer" "the first answer"
+	assert_eq "$(((8 << 30) - 4096)) 4096" "$(diffsnap changes two/zeroes --since "$first")" "changes"
+}
+
 marking() {
 	local place
 	attached "$disk" -n data
@@ -453,6 +470,7 @@ growth() {
 
 test_case exact-ranges own_directory exact_ranges
 test_case many-ranges own_directory many_ranges
+test_case few-among-many own_directory few_among_many
 test_case marking own_directory marking
 test_case new-generation own_directory new_generation
 test_case chain own_directory chain
