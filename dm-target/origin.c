@@ -83,7 +83,7 @@ struct origin *origin_find_on(dev_t dev)
 
 	lockdep_assert_held(&registry_mutex);
 	list_for_each_entry(origin, &origins, node)
-		if (origin->real_dev == dev)
+		if (origin->live_table && origin->real_dev == dev)
 			return origin;
 	return NULL;
 }

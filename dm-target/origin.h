@@ -104,7 +104,7 @@ void origin_set_live(struct origin *origin, const void *table);
 
 /* The origin of the dm device @dev, or NULL. Under registry_mutex. */
 struct origin *origin_find(dev_t dev);
-/* One whose real device is @dev, or NULL. Under registry_mutex. */
+/* One whose live table lies on @dev, or NULL. Under registry_mutex. */
 struct origin *origin_find_on(dev_t dev);
 
 void origin_get(struct origin *origin);

@@ -217,6 +217,17 @@ static int parse_features(struct origin_table *table, struct dm_arg_set *as, cha
 	return 0;
 }
 
+/* Writes of an origin would destroy what is preserved there. */
+static bool holds_store(dev_t dev)
+{
+	bool found;
+
+	mutex_lock(&registry_mutex);
+	found = snapshot_find_on(dev);
+	mutex_unlock(&registry_mutex);
+	return found;
+}
+
 /* Takes up the origin of the device, or makes one. */
 static int get_origin(struct dm_target *ti, struct origin_table *table)
 {
@@ -283,6 +294,12 @@ static int origin_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	}
 	if (ti->len > bdev_nr_sectors(table->real->bdev)) {
 		ti->error = "The real device is too small";
+		goto put_device;
+	}
+
+	if (holds_store(table->real->bdev->bd_dev)) {
+		ti->error = "The real device holds a store";
+		r = -EBUSY;
 		goto put_device;
 	}
 

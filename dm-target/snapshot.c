@@ -581,6 +581,17 @@ struct snapshot *snapshot_find(dev_t dev)
 	return NULL;
 }
 
+struct snapshot *snapshot_find_on(dev_t dev)
+{
+	struct snapshot *snapshot;
+
+	lockdep_assert_held(&registry_mutex);
+	list_for_each_entry(snapshot, &snapshots, node)
+		if (snapshot->store_dev == dev)
+			return snapshot;
+	return NULL;
+}
+
 static struct snapshot *snapshot_create(struct mapped_device *md, dev_t dev,
 					unsigned int chunk_sectors)
 {

@@ -38,7 +38,10 @@ struct snapshot {
 	dev_t dev;
 	char name[16];			/* major:minor of the store's device */
 	unsigned int nr_tables;		/* registry_mutex */
-	unsigned int logical_block;	/* of the store, bytes; registry_mutex */
+
+	/* Of the store; 0 before its first resume; registry_mutex. */
+	dev_t store_dev;		/* what its newest table lies on */
+	unsigned int logical_block;	/* bytes */
 
 	struct mutex lock;		/* one message at a time; members */
 	struct list_head members;	/* grows until the cut, stays until freed */
@@ -95,6 +98,8 @@ void snapshot_put_table(struct snapshot *snapshot);
 
 /* The snapshot of the store's dm device @dev, or NULL. Under registry_mutex. */
 struct snapshot *snapshot_find(dev_t dev);
+/* The one whose store lies on @dev, or NULL. Under registry_mutex. */
+struct snapshot *snapshot_find_on(dev_t dev);
 
 void snapshot_get(struct snapshot *snapshot);
 /* For those who have only RCU: false if there is none to be had any more. */

@@ -153,17 +153,27 @@ static int parse_chunk_size(const char *arg, unsigned int *chunk, char **error)
 
 /*
  * Preserved data must not pass an origin: its write would wait for a copy that
- * waits for it. Only the device itself is looked at; what lies further down is
- * for those to know who stacked it.
+ * waits for it. Nor may two write to one device, as they begin at the same sector.
+ * Only the device itself is looked at; what lies further down is for those to
+ * know who stacked it.
  */
-static bool belongs_to_origin(dev_t dev)
+static int check_unused(struct dm_target *ti, dev_t dev)
 {
-	bool found;
+	struct mapped_device *md = dm_table_get_md(ti->table);
+	struct snapshot *other;
+	int r = 0;
 
 	mutex_lock(&registry_mutex);
-	found = origin_find(dev) || origin_find_on(dev);
+	other = snapshot_find_on(dev);
+	if (other && other->md != md) {
+		ti->error = "The store's device holds another store";
+		r = -EBUSY;
+	} else if (origin_find(dev) || origin_find_on(dev)) {
+		ti->error = "The store's device is an origin, or an origin's real device";
+		r = -EBUSY;
+	}
 	mutex_unlock(&registry_mutex);
-	return found;
+	return r;
 }
 
 /* Takes up the snapshot of the device, or makes one. */
@@ -249,14 +259,13 @@ static int store_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		ti->error = "Zoned devices are not supported";
 		goto put_device;
 	}
-	if (belongs_to_origin(table->dev->bdev->bd_dev)) {
-		ti->error = "The store's device is an origin, or an origin's real device";
-		goto put_device;
-	}
 	if (ti->len > bdev_nr_sectors(table->dev->bdev)) {
 		ti->error = "The store's device is too small";
 		goto put_device;
 	}
+	r = check_unused(ti, table->dev->bdev->bd_dev);
+	if (r)
+		goto put_device;
 	r = get_snapshot(ti, table, chunk_sectors);
 	if (r)
 		goto put_device;
@@ -311,16 +320,18 @@ static int store_preresume(struct dm_target *ti)
 {
 	struct store_table *table = ti->private;
 	struct snapshot *snapshot = table->snapshot;
+	unsigned int logical_block = bdev_logical_block_size(table->dev->bdev);
 	int r = 0;
 
 	mutex_lock(&registry_mutex);
-	if (snapshot->logical_block &&
-	    snapshot->logical_block < bdev_logical_block_size(table->dev->bdev)) {
+	if (snapshot->logical_block && snapshot->logical_block < logical_block) {
 		DMERR("%s: the store's logical block cannot become larger",
 		      snapshot->name);
 		r = -EINVAL;
-	} else if (!snapshot->logical_block) {
-		snapshot->logical_block = bdev_logical_block_size(table->dev->bdev);
+	} else {
+		if (!snapshot->logical_block)
+			snapshot->logical_block = logical_block;
+		snapshot->store_dev = table->dev->bdev->bd_dev;
 	}
 	mutex_unlock(&registry_mutex);
 	if (r)

@@ -120,8 +120,11 @@ $((size / 2)) $((size / 2)) linear ${disks[2]} 0"
 	done
 	refused "$any" "0 $((size + 8)) diffsnap-store ${disks[1]} 8"
 	# on an origin's own device, and on what lies below it
-	refused "$any|Device or resource busy" "0 $size diffsnap-store ${disks[0]} 8"
-	refused "$any|Device or resource busy" "0 $size diffsnap-store /dev/mapper/data 8"
+	refused 'Device or resource busy' "0 $size diffsnap-store ${disks[0]} 8"
+	refused 'Device or resource busy' "0 $size diffsnap-store /dev/mapper/data 8"
+	# what a store lies on is for nobody else
+	refused 'Device or resource busy' "0 $size diffsnap-store $store_disk 8"
+	refused 'Device or resource busy' "0 $size diffsnap-origin $store_disk"
 	for bad in '' '/dev/mapper/snap' '/dev/mapper/snap /dev/nonexistent' "${disks[1]} /dev/mapper/data" \
 		"/dev/mapper/snap ${disks[1]}" '/dev/mapper/data /dev/mapper/snap' '/dev/mapper/snap /dev/mapper/data 1'; do
 		refused "$any" "0 $size diffsnap-image $bad"
