@@ -282,6 +282,34 @@ origin_read_error() {
 		--after "echo 0 >/sys/bus/pseudo/drivers/scsi_debug/opts"
 }
 
+milliseconds() { echo $((${EPOCHREALTIME/./} / 1000)); }
+
+# A write goes on when its snapshot is given up, also while other old contents of its are
+# still being read. The origin's table waits for those when it goes.
+origin_ends_while_it_is_read() {
+	local start
+	modprobe dm-delay
+	# of three chunks the first cannot be read, the second is settled, the third comes late;
+	# they are where udev does not look
+	add_device bad '0 8 error'
+	add_device real "0 16384 linear ${disks[0]} 0
+16384 8 delay /dev/mapper/bad 0 500 /dev/mapper/bad 0 0
+16392 8 linear ${disks[0]} 16392
+16400 8 delay ${disks[0]} 16400 5000 ${disks[0]} 16400 0
+16408 16384 linear ${disks[0]} 16408"
+	add_origin data /dev/mapper/real
+	add_store snap "$store_disk" 8
+	take_snapshot snap data
+	fill /dev/mapper/data B 8196 4
+	start=$(milliseconds)
+	expect_fail 1 'Input/output error' \
+		dd if=/dev/zero of=/dev/mapper/data bs=12k count=1 seek=8M oflag=direct,seek_bytes
+	at_least 1 $((start + 4000 - $(milliseconds))) "milliseconds that the read still lasted"
+	assert_match '^origin-read:' "$(store_reason snap)"
+	dmsetup remove --retry data
+	at_least 5000 $(($(milliseconds) - start)) "milliseconds until the origin had gone"
+}
+
 # A read of the image that the origin's device cannot serve harms only itself.
 image_read_error() {
 	add_scsi_disk
@@ -382,6 +410,7 @@ test_case suspends-of-our-own suspends_of_our_own
 test_case store-removed-by-force store_removed_by_force
 test_case origin-removed-by-force origin_removed_by_force
 test_case origin-read-error origin_read_error
+test_case origin-ends-while-it-is-read origin_ends_while_it_is_read
 test_case image-read-error image_read_error
 test_case image-in-use image_in_use
 test_case module-in-use module_in_use
