@@ -41,10 +41,11 @@ kernel_patience() {
 	fi
 }
 
-# group_timeout NAME KERNEL: in seconds.
+# group_timeout NAME KERNEL FULL: in seconds.
 group_timeout() {
 	local seconds
 	seconds=$(group_header "$1" timeout 900)
+	[[ ! $3 ]] || seconds=$(group_header "$1" full-timeout "$seconds")
 	echo $((seconds * $(kernel_patience "$2")))
 }
 

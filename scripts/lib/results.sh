@@ -20,6 +20,11 @@ results_line() {
 # results_bad FILE...: what failed and what was skipped, and why.
 results_bad() { awk -F '\t' '$1 == "FAIL" || $1 == "SKIP" { print $1 " " $2 ($4 ? ": " $4 : "") }' "$@" </dev/null; }
 
+# results_slowest NUMBER FILE...: what took longest.
+results_slowest() {
+	awk -F '\t' '{ print $3 " s " $2 }' "${@:2}" </dev/null | sort -k 1,1nr -s | sed -n "1,$1p"
+}
+
 # results_junit FILE PREFIX: turns ctest's --output-junit into such lines.
 results_junit() {
 	awk -v prefix="$2" '

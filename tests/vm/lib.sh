@@ -12,6 +12,7 @@
 #   # memory: 1G              (default 2G)
 #   # cpus: 2
 #   # timeout: 900            seconds for the whole VM
+#   # full-timeout: 3600      the same with --full
 #   # module: no              run without dm-diffsnap.ko
 #   # append: WORDS           for the kernel's command line
 #   # packages: NAME...       unpacked beside the host's, with what they need, in $EXTRA_USR

@@ -5,7 +5,8 @@
 # kernels: 6.1
 # disks: 64M 96M 64M 32M
 # memory: 1G
-# timeout: 1200
+# timeout: 2000
+# full-timeout: 4000
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../snapshots.sh"

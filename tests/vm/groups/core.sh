@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # group: core
 # about: the three targets, by dmsetup and the oracle
-# kernels: 6.1 6.12 7.2
+# kernels: 6.1 6.12 7.2 6.1-kasan
 # disks: 48M 48M 48M 256M 48M,lbs=4096 48M,lbs=4096
 # memory: 2G
 # timeout: 1500
