@@ -60,6 +60,16 @@ start_udev() {
 	udevadm settle
 }
 
+# A program that is started asks the host for files some twenty times. Answers that come
+# in on another CPU than it waits on make an emulator wake two of them, which takes a busy
+# host longer than all the rest: whoever stays on the first one is spared that.
+files_to_first_cpu() {
+	local irq
+	while read -r irq; do
+		echo 0 >"/proc/irq/$irq/smp_affinity_list"
+	done < <(sed -nE 's/^ *([0-9]+):.* virtio[0-9]+-requests$/\1/p' /proc/interrupts)
+}
+
 # What our module needs first, then the module itself.
 load_module() {
 	local dependency
@@ -94,6 +104,7 @@ main() {
 	. "$share/settings"
 	bind_modules
 	own_lvm
+	files_to_first_cpu
 	ip link set lo up
 	hostname diffsnap-vm
 	step modprobe dm-mod

@@ -90,8 +90,8 @@ load_pids=()
 start_load() {
 	local directory=$1
 	shift
-	fio --name=load --directory="$directory" --size=8M --rw=randwrite --bsrange=4k-64k --ioengine=psync \
-		--fsync=32 --rate_iops=100 --time_based --runtime=3600 "$@" >/dev/null &
+	taskset -c "$all_cpus" fio --name=load --directory="$directory" --size=8M --rw=randwrite --bsrange=4k-64k \
+		--ioengine=psync --fsync=32 --rate_iops=100 --time_based --runtime=3600 "$@" >/dev/null &
 	load_pids+=("$!")
 	[[ ${#load_pids[@]} -gt 1 ]] || on_exit stop_load
 }

@@ -32,6 +32,7 @@
 #   expect_fail STATUS REGEX COMMAND...   ends with that status and says that
 #   assert_eq EXPECTED ACTUAL [WHAT], assert_match REGEX TEXT [WHAT]
 #   wait_until SECONDS COMMAND...         until it succeeds
+#   taskset -c "$all_cpus" COMMAND...     not on the first CPU alone
 #   allow_kernel_log REGEX    lines that are no trouble in this case
 #   disks                     array of the VM's disks: ${disks[0]} ...
 #   repeat_seconds            how long cases that repeat something shall do so
@@ -50,6 +51,12 @@ cases=$share/cases
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 mkdir -p "$cases"
 : >"$results"
+
+# We and what we start stay where the host's files arrive; what is to load all CPUs is
+# started with taskset -c "$all_cpus".
+# shellcheck disable=SC2034 # for cases
+all_cpus=0-$(($(getconf _NPROCESSORS_ONLN) - 1))
+taskset -cp 0 $$ >/dev/null
 
 mapfile -t disks < <(find /dev/disk/by-id -name 'virtio-disk*' 2>/dev/null | sort -V | xargs -r readlink -f)
 

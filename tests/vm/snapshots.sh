@@ -91,7 +91,7 @@ figure() { echo "$*" | tee -a "$share/figures" >/dev/kmsg; }
 run_oracle() {
 	local log=$share/oracle-$case_name.log status=0
 	echo "oracle run $*" | tee -a "$log"
-	oracle run "$@" >"$log.part" 2>&1 || status=$?
+	taskset -c "$all_cpus" oracle run "$@" >"$log.part" 2>&1 || status=$?
 	tee -a "$log" <"$log.part"
 	[[ $status -eq 0 ]] ||
 		fail "oracle, status $status: $(grep -E '^oracle: [^s]' "$log.part" | tail -n 1 | cut -c 1-600)"

@@ -5,6 +5,7 @@
 # kernels: 6.1
 # disks: 64M 96M 64M 32M
 # memory: 1G
+# cpus: 1
 # timeout: 2000
 # full-timeout: 4000
 set -euo pipefail

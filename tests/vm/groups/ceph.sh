@@ -14,6 +14,9 @@ set -euo pipefail
 . "$(dirname "$0")/../snapshots.sh"
 . "$(dirname "$0")/../commands.sh"
 
+# the cluster needs them
+taskset -cp "$all_cpus" $$ >/dev/null
+
 disk=${disks[0]} store=${disks[1]} data=/dev/mapper/data
 cluster=/run/ceph cluster_uuid=6f2e1a52-6d0b-4e39-9f1c-3f1f0c7d7a11 osd_uuid=6f2e1a52-6d0b-4e39-9f1c-3f1f0c7d7a12
 

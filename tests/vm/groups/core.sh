@@ -349,8 +349,8 @@ writers_of_one_chunk() {
 	add_store snap "$store_disk" 2048
 	take_snapshot snap data
 	add_image image snap data
-	fio --name=writers --filename=/dev/mapper/image --rw=randwrite --bs=4k --size=1M --numjobs=8 --thread --iodepth=64 \
-		--ioengine=libaio --direct=1 --time_based --runtime=4 >/dev/null
+	taskset -c "$all_cpus" fio --name=writers --filename=/dev/mapper/image --rw=randwrite --bs=4k --size=1M \
+		--numjobs=8 --thread --iodepth=64 --ioengine=libaio --direct=1 --time_based --runtime=4 >/dev/null
 	assert_eq active "$(store_state snap)"
 	shows /dev/mapper/image A 1024 1024
 	shows /dev/mapper/data A 0 2048

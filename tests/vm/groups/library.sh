@@ -5,6 +5,7 @@
 # kernels: 6.1
 # disks: 64M 96M 32M
 # memory: 1G
+# cpus: 1
 # timeout: 600
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"

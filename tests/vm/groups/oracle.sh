@@ -22,7 +22,7 @@ oracle_on_dm_snapshot() {
 oracle_notices_lost_writes() {
 	local status=0 log=$share/oracle-$case_name.log
 	add_device lossy "0 131072 flakey ${disks[3]} 0 0 1 1 drop_writes"
-	oracle run --real "${disks[0]}" --origin-sectors 65536 --store /dev/mapper/lossy \
+	taskset -c "$all_cpus" oracle run --real "${disks[0]}" --origin-sectors 65536 --store /dev/mapper/lossy \
 		--rounds 3 --round 4 --no-image-writes >"$log" 2>&1 || status=$?
 	tail -n 3 "$log"
 	assert_eq 1 "$status" "the oracle's status"

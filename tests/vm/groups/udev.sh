@@ -5,6 +5,7 @@
 # kernels: 6.1
 # disks: 96M 64M 64M
 # memory: 1G
+# cpus: 1
 # timeout: 600
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
