@@ -7,6 +7,8 @@
 #   # about: TEXT             for --list
 #   # kernels: 6.1 6.12 7.2   those it is run on (default: 6.1); a checked one, as
 #                             6.1-kasan, only if it is in the cache
+#   # checked-cases: REGEX   those that a checked kernel is given without --full and
+#                             --kernel: it takes six times as long (default: all)
 #   # full-kernels: 6.12      those it is run on as well with --full (default: all)
 #   # disks: 512M 64M,lbs=4096
 #   # memory: 1G              (default 2G)
