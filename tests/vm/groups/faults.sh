@@ -209,7 +209,7 @@ store_suspended_for_a_while() {
 store_suspended_for_too_long() {
 	add_backing
 	on_exit resume_backing
-	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds 2 --round 4 \
+	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds 1 --round 4 \
 		--store-args 'buffer 4096 store_timeout 3000' \
 		--expect-invalid --expect-status 'invalid store-timeout:' --max-write 20 \
 		--during 'dmsetup suspend --noflush --nolockfs backing; sleep 25; dmsetup resume backing'
