@@ -347,12 +347,13 @@ restored_in_vain() {
 # ---- under load
 
 images_differ_where_told() {
-	local log=$share/oracle-$case_name.log
+	local log=$share/oracle-$case_name.log rounds=3
+	[[ ! $full ]] || rounds=12
 	run_oracle --changes --real "${disks[0]}" --real "${disks[1]}" --real "${disks[2]}" --store "$store" \
-		--rounds 5 --round 3 --hot 0.2 --block-sizes 1:64
+		--rounds "$rounds" --round 3 --hot 0.2 --block-sizes 1:64
 	at_least 1 "$(json_number different_sectors "$log")" "sectors that differ"
 	run_oracle --changes --real "${disks[0]}" --real "${disks[1]}" --store "$store" --chunk 64 \
-		--rounds 4 --round 3 --qd 16 --hot 0.8 --block-sizes 1:2048
+		--rounds "$rounds" --round 3 --qd 16 --hot 0.8 --block-sizes 1:2048
 }
 
 test_case intervals intervals
