@@ -57,7 +57,8 @@ start_cluster() {
 	ceph osd create $osd_uuid
 	ceph osd crush add osd.0 1 root=default host=localhost
 	ceph-osd -i 0 --mkfs --osd-uuid $osd_uuid
-	ceph-osd -i 0
+	# it is refused with "wrong fsid" if it asks before the monitor has told it the map
+	wait_until 60 ceph-osd -i 0
 	ceph osd pool create rbd 8
 	rbd pool init rbd
 }
