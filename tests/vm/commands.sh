@@ -83,8 +83,6 @@ random_file() { head -c "$2" /dev/urandom >"$1"; }
 same_as_file() { cmp <(dd if="$1" bs=1M iflag=direct status=none) "$2"; }
 copy_of() { dd if="$1" of="$2" bs=1M iflag=direct status=none; }
 
-now_ms() { echo $(($(date +%s%N) / 1000000)); }
-
 # start_load DIRECTORY [FIO-OPTION]...: until stop_load
 load_pids=()
 start_load() {

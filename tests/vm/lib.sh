@@ -7,7 +7,7 @@
 #   # about: TEXT             for --list
 #   # kernels: 6.1 6.12 7.2   those it is run on (default: 6.1); a checked one, as
 #                             6.1-kasan, only if it is in the cache
-#   # checked-cases: REGEX   those that a checked kernel is given without --full and
+#   # checked-cases: REGEX    those that a checked kernel is given without --full and
 #                             --kernel: it takes six times as long (default: all)
 #   # full-kernels: 6.12      those it is run on as well with --full (default: all)
 #   # disks: 512M 64M,lbs=4096
@@ -34,6 +34,7 @@
 #   expect_fail STATUS REGEX COMMAND...   ends with that status and says that
 #   assert_eq EXPECTED ACTUAL [WHAT], assert_match REGEX TEXT [WHAT]
 #   wait_until SECONDS COMMAND...         until it succeeds
+#   now_ms                    milliseconds since some time
 #   taskset -c "$all_cpus" COMMAND...     not on the first CPU alone
 #   allow_kernel_log REGEX    lines that are no trouble in this case
 #   disks                     array of the VM's disks: ${disks[0]} ...
@@ -118,6 +119,8 @@ wait_until() {
 		sleep 0.1
 	done
 }
+
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
 # Told to vm-run as well, which looks at the whole log in the end.
 allow_kernel_log() {

@@ -282,8 +282,6 @@ origin_read_error() {
 		--after "echo 0 >/sys/bus/pseudo/drivers/scsi_debug/opts"
 }
 
-milliseconds() { echo $((${EPOCHREALTIME/./} / 1000)); }
-
 # A write goes on when its snapshot is given up, also while other old contents of its are
 # still being read. The origin's table waits for those when it goes.
 origin_ends_while_it_is_read() {
@@ -301,13 +299,13 @@ origin_ends_while_it_is_read() {
 	add_store snap "$store_disk" 8
 	take_snapshot snap data
 	fill /dev/mapper/data B 8196 4
-	start=$(milliseconds)
+	start=$(now_ms)
 	expect_fail 1 'Input/output error' \
 		dd if=/dev/zero of=/dev/mapper/data bs=12k count=1 seek=8M oflag=direct,seek_bytes
-	at_least 1 $((start + 4000 - $(milliseconds))) "milliseconds that the read still lasted"
+	at_least 1 $((start + 4000 - $(now_ms))) "milliseconds that the read still lasted"
 	assert_match '^origin-read:' "$(store_reason snap)"
 	dmsetup remove --retry data
-	at_least 5000 $(($(milliseconds) - start)) "milliseconds until the origin had gone"
+	at_least 5000 $(($(now_ms) - start)) "milliseconds until the origin had gone"
 }
 
 # A read of the image that the origin's device cannot serve harms only itself.

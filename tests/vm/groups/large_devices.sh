@@ -28,8 +28,6 @@ origin_of() {
 # In KiB; the kernel may have merged the leaves' cache with others of their size.
 slab_kib() { awk '$1 == "Slab:" { print $2 }' /proc/meminfo; }
 
-milliseconds() { echo $(($(date +%s%N) / 1000000)); }
-
 # marked TIB PERCENT: that many of the blocks, more or less, as random writes would
 marked() {
 	mark-at-random zeroes $(($1 * $2 * (tib / block) / 100)) 1
@@ -38,12 +36,12 @@ marked() {
 # queried WHAT BLOCKS: how long all changes take, in a tool that gets little memory
 queried() {
 	local start lines
-	start=$(milliseconds)
+	start=$(now_ms)
 	lines=$(
 		ulimit -v 262144
 		diffsnap changes snap/zeroes --since "$newest" | awk '{ sum += $2; n++ } END { print n, sum / 65536 }'
 	)
-	figure "$1: changes: ${lines% *} ranges in $(($(milliseconds) - start)) ms"
+	figure "$1: changes: ${lines% *} ranges in $(($(now_ms) - start)) ms"
 	assert_eq "$2" "${lines#* }" "blocks told"
 }
 
