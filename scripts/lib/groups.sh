@@ -49,14 +49,6 @@ group_timeout() {
 	echo $((seconds * $(kernel_patience "$2")))
 }
 
-# kernel_append KERNEL: for its command line. The allocator's own checks are left to
-# KASAN, which sees more, in less time; a group that wants some of them asks later.
-kernel_append() {
-	if kernel_is_checked "${1##*/}"; then
-		echo slub_debug=-
-	fi
-}
-
 # group_has_flag NAME FLAG: whether there is a line "# FLAG" among them.
 group_has_flag() {
 	local file
@@ -69,6 +61,16 @@ group_is_full() { group_has_flag "$1" full; }
 
 # group_is_host NAME: whether it is run here, and boots its VMs itself.
 group_is_host() { group_has_flag "$1" host; }
+
+# kernel_append KERNEL NAME: for its command line when it runs that group. The allocator's
+# own checks are left to KASAN, which sees more, in less time; a group that wants some of
+# them asks later. kmemleak keeps a record of every allocation, which doubles the time that
+# starting a program takes: it watches the groups whose paths would lose something.
+kernel_append() {
+	if kernel_is_checked "${1##*/}"; then
+		echo "slub_debug=- $(group_has_flag "$2" leaks || echo kmemleak=off)"
+	fi
+}
 
 group_list() {
 	local name

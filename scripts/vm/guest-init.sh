@@ -81,9 +81,9 @@ load_module() {
 
 # What the debug kernels have found or counted, if this is one.
 collect() {
-	if [[ -w /sys/kernel/debug/kmemleak ]]; then
+	# refused if it was switched off at boot
+	if [[ -w /sys/kernel/debug/kmemleak ]] && echo scan 2>/dev/null >/sys/kernel/debug/kmemleak; then
 		# twice: an object counts only if it is unreachable both times
-		echo scan >/sys/kernel/debug/kmemleak
 		sleep 6
 		echo scan >/sys/kernel/debug/kmemleak
 		cat /sys/kernel/debug/kmemleak >"$share/kmemleak"

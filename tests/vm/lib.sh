@@ -18,6 +18,7 @@
 #   # module: no              run without dm-diffsnap.ko
 #   # append: WORDS           for the kernel's command line
 #   # packages: NAME...       unpacked beside the host's, with what they need, in $EXTRA_USR
+#   # leaks                   with kmemleak, if the kernel has it
 #   # full                    only with scripts/test --full
 #   # host                    run on the host, by scripts/test: boots VMs itself, does
 #                             not source this file, writes OUT/results as this does

@@ -7,6 +7,7 @@
 # memory: 2G
 # append: slub_debug=A,kmalloc-*,bio-*
 # timeout: 5400
+# leaks
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../snapshots.sh"

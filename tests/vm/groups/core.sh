@@ -7,6 +7,7 @@
 # disks: 48M 48M 48M 256M 48M,lbs=4096 48M,lbs=4096
 # memory: 2G
 # timeout: 1500
+# leaks
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../snapshots.sh"

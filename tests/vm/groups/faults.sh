@@ -6,6 +6,7 @@
 # disks: 64M 64M 256M
 # memory: 2G
 # timeout: 2400
+# leaks
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../snapshots.sh"

@@ -6,6 +6,7 @@
 # disks: 16M 16M 96M 32M
 # memory: 1G
 # timeout: 1800
+# leaks
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 

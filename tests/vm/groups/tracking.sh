@@ -6,6 +6,7 @@
 # disks: 96M 96M 96M 512M
 # memory: 2G
 # timeout: 1800
+# leaks
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../snapshots.sh"
