@@ -21,8 +21,10 @@
 #include <mutex>
 #include <numeric>
 #include <random>
+#include <system_error>
 #include <thread>
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace oracle {
@@ -41,6 +43,14 @@ constexpr unsigned big_buffers = 4;
 constexpr unsigned cut_tries = 20;
 constexpr unsigned image_tries = 100;
 constexpr std::uint64_t nanoseconds = 1000000000;
+constexpr int load_priority = 10;
+
+// There are tens of threads that always have something to do. What the main thread does
+// meanwhile, a cut or a command, would wait for all of them each time that it has slept.
+void yield_to_main_thread() {
+  if (::setpriority(PRIO_PROCESS, 0, load_priority) != 0)  // of this thread alone
+    throw std::system_error(errno, std::generic_category(), "setpriority");
+}
 
 constexpr std::uint32_t origin_id(std::size_t origin) {
   return static_cast<std::uint32_t>(origin) + 1;
@@ -980,6 +990,7 @@ void Runner::start(std::vector<std::thread> &threads, std::size_t origin, Method
 
   threads.emplace_back([this, worker, method]() mutable {
     try {
+      yield_to_main_thread();
       method(worker);
     } catch (const std::exception &error) {
       fail(std::string("in a thread: ") + error.what());
