@@ -55,11 +55,15 @@ class Task {
   // 0 or errno
   int run(unsigned long request) {
     const int fd = control();
+    int result;
 
-    while (ioctl(fd, request, buffer_.data()))
-      if (errno != EINTR)
-        return errno;
-    return 0;
+    do
+      result = ioctl(fd, request, buffer_.data());
+    while (result < 0 && errno == EINTR);
+    if (result < 0)
+      return errno;
+    // 6.12 returns 2 for a message to a device without a table, others fail with EINVAL.
+    return result ? EINVAL : 0;
   }
 
  private:
