@@ -64,7 +64,7 @@ taskset -cp 0 $$ >/dev/null
 
 mapfile -t disks < <(find /dev/disk/by-id -name 'virtio-disk*' 2>/dev/null | sort -V | xargs -r readlink -f)
 
-case_name='' failures=0 cleanups=()
+case_name='' failures=0 cleanups=() around=() extra=()
 
 # ---- in a case
 
@@ -132,33 +132,70 @@ allow_kernel_log() {
 # ---- around a case
 
 dm_devices() { dmsetup info -c --noheadings -o name | sed '/^No devices/d' | sort; }
-mounts() { findmnt -rno TARGET | sort; }
-loops() { losetup -nO NAME | sort; }
-leftover_state() { dm_devices | sed 's/^/device /' && mounts | sed 's/^/mount /' && loops | sed 's/^/loop /'; }
 
-# Prints what is there now and was not in the given state, and takes it away.
+# Sets the array around: dm devices, mounts, loop devices. By the shell alone, as starting
+# a program takes a checked kernel 0.1 s, and this is done twice for each case.
+look_around() {
+	local file name target
+	around=()
+	for file in /sys/block/dm-*/dm/name; do
+		# none, or it has just gone
+		{ read -r name <"$file"; } 2>/dev/null || continue
+		around+=("device $name")
+	done
+	while read -r _ _ _ _ target _; do
+		printf -v target %b "$target" # \040 is a blank
+		around+=("mount $target")
+	done </proc/self/mountinfo
+	for file in /sys/block/loop*/loop/backing_file; do
+		[[ -r $file ]] || continue
+		name=${file%/loop/*}
+		around+=("loop /dev/${name##*/}")
+	done
+}
+
+# new_around LINE...: sets the array extra, of what is there now beyond these lines.
+new_around() {
+	local line
+	local -A times=()
+	for line in "$@"; do times[$line]=$((${times[$line]:-0} + 1)); done
+	look_around
+	extra=()
+	for line in ${around[@]+"${around[@]}"}; do
+		if [[ ${times[$line]:-0} -gt 0 ]]; then
+			times[$line]=$((times[$line] - 1))
+		else
+			extra+=("$line")
+		fi
+	done
+}
+
+# leftovers LINE...: prints what is there now beyond these lines, and takes it away.
 leftovers() {
-	local extra name target pass
-	extra=$(comm -13 <(sort <<<"$1") <(leftover_state | sort))
-	[[ $extra ]] || return 0
-	echo "$extra"
+	local line name pass
+	new_around "$@"
+	[[ ${#extra[@]} -gt 0 ]] || return 0
+	printf '%s\n' "${extra[@]}"
 	# a suspended device would make everything below hang
 	while read -r name; do
 		dmsetup resume "$name"
 	done < <(dmsetup info -c --noheadings -o name,suspended --separator ' ' | awk '$2 == "Suspended" { print $1 }')
-	while read -r target; do
-		fuser -km "$target"
-		umount "$target" || umount -l "$target"
-	done < <(sed -n 's/^mount //p' <<<"$extra" | sort -r)
+	# what was mounted last goes first
+	for ((line = ${#extra[@]} - 1; line >= 0; line--)); do
+		[[ ${extra[line]} == "mount "* ]] || continue
+		fuser -km "${extra[line]#* }"
+		umount "${extra[line]#* }" || umount -l "${extra[line]#* }"
+	done
 	# loop devices and dm devices may lie on each other
 	for pass in 1 2 3 4 5 6; do
-		[[ $(comm -13 <(sort <<<"$1") <(leftover_state | sort)) ]] || break
-		while read -r name; do
-			losetup -d "$name"
-		done < <(sed -n 's/^loop //p' <<<"$extra")
-		while read -r name; do
-			if [[ $pass -lt 6 ]]; then dmsetup remove "$name"; else dmsetup remove --force "$name"; fi
-		done < <(comm -12 <(sed -n 's/^device //p' <<<"$extra" | sort) <(dm_devices))
+		new_around "$@"
+		[[ ${#extra[@]} -gt 0 ]] || break
+		for line in "${extra[@]}"; do
+			case $line in
+			"loop "*) losetup -d "${line#* }" ;;
+			"device "*) if [[ $pass -lt 6 ]]; then dmsetup remove "${line#* }"; else dmsetup remove --force "${line#* }"; fi ;;
+			esac
+		done
 		udevadm settle
 	done
 }
@@ -193,7 +230,7 @@ report() {
 
 # test_case NAME FUNCTION [ARGUMENT]...
 test_case() {
-	local log start=$SECONDS status=0 state left verdict=PASS
+	local log start=$SECONDS status=0 before left verdict=PASS
 	case_name=$1
 	shift
 	[[ $case_name =~ ${CASE_FILTER:-} ]] || return 0
@@ -203,7 +240,8 @@ test_case() {
 	: >"$case_reason"
 	: >"$case_allow"
 	zero_disks || reason "cannot zero the disks"
-	state=$(leftover_state)
+	look_around
+	before=(${around[@]+"${around[@]}"})
 	echo "diffsnap-test: begin $case_name" >/dev/kmsg
 	# not in a condition, where set -e would be without effect
 	(
@@ -223,7 +261,7 @@ test_case() {
 		reason "status $status"
 		;;
 	esac
-	left=$(leftovers "$state" 2>>"$log")
+	left=$(leftovers "${before[@]}" 2>>"$log")
 	if [[ $left ]]; then
 		verdict=FAIL
 		reason "left behind: $left"

@@ -16,8 +16,9 @@ add_device() {
 
 # Also when a case removed it, left it suspended, or udev looks at it.
 remove_device() {
-	dmsetup info "$1" >/dev/null 2>&1 || return 0
-	dmsetup resume "$1"
+	local state
+	state=$(dmsetup info -c --noheadings -o suspended "$1" 2>/dev/null) || return 0
+	[[ $state != Suspended ]] || dmsetup resume "$1"
 	dmsetup remove --retry "$1"
 }
 
@@ -44,7 +45,10 @@ take_snapshot() {
 }
 
 # status_word NAME N: of what the target says, from 1
-status_word() { dmsetup status "$1" | awk -v n="$2" '{ print $(n + 3) }'; }
+status_word() {
+	local words
+	words=$(dmsetup status "$1") && read -ra words <<<"$words" && echo "${words[$2 + 2]-}"
+}
 has_word() { [[ $(status_word "$1" "$2") == "$3" ]]; }
 has_status() { [[ $(status_word "$1" 1) == "$2" ]]; }
 store_state() { status_word "$1" 1; }
