@@ -49,6 +49,9 @@ group_timeout() {
 	echo $((seconds * $(kernel_patience "$2")))
 }
 
+# group_cpus NAME: of its VM.
+group_cpus() { group_header "$1" cpus 2; }
+
 # group_has_flag NAME FLAG: whether there is a line "# FLAG" among them.
 group_has_flag() {
 	local file
