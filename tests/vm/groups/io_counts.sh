@@ -74,7 +74,8 @@ sequential_first_writes() {
 	load sequential-1m --rw=write --bs=1M
 	assert_eq 262144 "${o[3]}" "sectors written to the origin"
 	assert_eq 262144 "${o[1]}" "sectors read from the origin"
-	at_most "${o[0]}" "${o[2]}" "reads for as many writes"
+	# not those of the origin: a block layer may merge them, 7.2 does
+	at_most "${o[0]}" $((262144 / 2048)) "reads for as many writes of 1 MiB"
 	at_most "${s[3]}" $((262144 * 110 / 100)) "sectors written to the store"
 	at_most $((s[2] * 512)) "${s[3]}" "store writes are below 256 KiB on average: sectors"
 }
