@@ -21,10 +21,11 @@ bad_cases_are_noticed() {
 		log() { echo 'BUG: made by a bad case' >/dev/kmsg; }
 		clean_up() { on_exit false; on_exit touch /run/bad-group-ran; }
 		suspended() { dmsetup create stuck --table '0 2048 linear ${disks[0]} 0'; dmsetup suspend stuck; }
-		mounted() { mkdir -p /run/bad; mount -t tmpfs bad /run/bad; }
+		mounted() { mkdir -p '/run/bad one'; mount -t tmpfs bad '/run/bad one'; }
+		looped() { modprobe loop; truncate -s 1M /run/looped; losetup -f /run/looped; }
 		skipped() { skip no reason at all; }
 		good() { true; }
-		for name in late status text log clean_up suspended mounted skipped good; do test_case \$name \$name; done
+		for name in late status text log clean_up suspended mounted looped skipped good; do test_case \$name \$name; done
 	GROUP
 	expect_fail 1 'FAIL late.*line 2 of' env "TEST_SHARE=/run/bad-share" bash "$group"
 	[[ -e /run/bad-group-ran ]]
@@ -35,11 +36,15 @@ FAIL log
 FAIL clean_up
 FAIL suspended
 FAIL mounted
+FAIL looped
 SKIP skipped
 PASS good
 END" "$(cut -f 1,2 --output-delimiter=' ' /run/bad-share/results)"
 	assert_match 'suspended.*left behind: device stuck' "$(</run/bad-share/results)"
-	assert_match 'mounted.*left behind: mount /run/bad' "$(</run/bad-share/results)"
+	assert_match 'mounted.*left behind: mount /run/bad one' "$(</run/bad-share/results)"
+	assert_match 'looped.*left behind: loop /dev/loop[0-9]' "$(</run/bad-share/results)"
+	[[ ! $(losetup -n) ]] || fail "not taken away: $(losetup -n)"
+	if mountpoint -q '/run/bad one'; then fail "not taken away: a mount"; fi
 	assert_match 'log.*kernel log: .*BUG' "$(</run/bad-share/results)"
 	assert_match 'clean-up failed: false' "$(</run/bad-share/results)"
 }
