@@ -16,6 +16,7 @@
 #   # timeout: 900            seconds for the whole VM
 #   # full-timeout: 3600      the same with --full
 #   # module: no              run without dm-diffsnap.ko
+#   # module: DIRECTORY       with the one that is built there instead
 #   # append: WORDS           for the kernel's command line
 #   # packages: NAME...       unpacked beside the host's, with what they need, in $EXTRA_USR
 #   # leaks                   with kmemleak, if the kernel has it
