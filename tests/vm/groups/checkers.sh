@@ -42,15 +42,15 @@ finds_leak() {
 	echo clear >/sys/kernel/debug/kmemleak
 }
 
-# the first one: a report of KASAN's is the end of lockdep
-test_case lock-order finds lock-order 'possible circular locking dependency'
 if built_with KASAN; then
+	# the first one: a report of KASAN's is the end of lockdep
+	test_case lock-order finds lock-order 'possible circular locking dependency'
 	test_case use-after-free finds use-after-free 'BUG: KASAN: [a-z-]*use-after-free in use_after_free.*\[planted_faults\]'
 	test_case undefined-shift finds shift-too-far 'UBSAN: shift-out-of-bounds in [^ ]*planted_faults\.c'
 	test_case leak finds_leak
+	test_case active-object finds free-armed-timer 'ODEBUG: free active.*timer_list'
 elif built_with KCSAN; then
 	test_case plain-race finds_race plain-race 'BUG: KCSAN: data-race in count \[planted_faults\]'
 	test_case missing-release finds_race missing-release 'BUG: KCSAN: data-race in (post|fetch) \[planted_faults\]'
 fi
-test_case active-object finds free-armed-timer 'ODEBUG: free active.*timer_list'
 test_case sleep-in-atomic finds sleep-in-atomic 'BUG: sleeping function called from invalid context at [^ ]*planted_faults\.c'
