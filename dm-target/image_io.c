@@ -45,7 +45,8 @@ static void io_end(struct diffsnap_io *io, int error)
 {
 	struct bio *bio = io_bio(io);
 
-	bio->bi_status = errno_to_blk_status(error);
+	/* Parts of it may be failing just now; either error will do. */
+	WRITE_ONCE(bio->bi_status, errno_to_blk_status(error));
 	bio_endio(bio);
 }
 
@@ -110,13 +111,17 @@ static void store_read_end_io(struct bio *bio)
 	struct bio *parent = read->parent;
 
 	if (bio->bi_status)
-		parent->bi_status = bio->bi_status;
+		WRITE_ONCE(parent->bi_status, bio->bi_status);
 	store_read_end(read->store, read->epoch);
 	bio_put(bio);
 	bio_endio(parent);
 }
 
-/* Reads @len bytes of the request, from @skip, from @sector of the store. */
+/*
+ * Reads @len bytes of the request, from @skip, from @sector of the store. The
+ * request is counted up by hand: bio_inc_remaining() writes BIO_CHAIN as well,
+ * which an earlier part may look at just then.
+ */
 static void read_part(struct diffsnap_io *io, unsigned int skip, unsigned int len,
 		      const struct store_source *source, sector_t sector)
 {
@@ -135,7 +140,7 @@ static void read_part(struct diffsnap_io *io, unsigned int skip, unsigned int le
 	read->parent = parent;
 	read->store = &io->member->snapshot->store;
 	read->epoch = source->epoch;
-	bio_inc_remaining(parent);
+	atomic_inc(&parent->__bi_remaining);
 	submit_bio_noacct(bio);
 }
 
@@ -160,6 +165,7 @@ static void patch_read(struct diffsnap_io *io)
 		bio->bi_status = BLK_STS_OK;
 		bio->bi_flags = io->flags;
 		atomic_set(&bio->__bi_remaining, 1);
+		bio_set_flag(bio, BIO_CHAIN);
 	}
 
 	while (io->done < io->iter.bi_size) {
@@ -201,8 +207,9 @@ static void patch_read(struct diffsnap_io *io)
 		io->done += len;
 	}
 	if (error)
-		bio->bi_status = errno_to_blk_status(error);
-	bio_endio(bio);
+		io_end(io, error);
+	else
+		bio_endio(bio);
 }
 
 /*
