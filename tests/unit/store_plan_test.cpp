@@ -237,6 +237,12 @@ TEST_CASE_METHOD(Plan, "signatures at the edges are wiped", "[store]") {
   CHECK(devices.signatures.count(vdc) == 1);
   wipe_edges(env, plan({{vdc, 0, devices.known[vdc].size}}, {}, force));
   CHECK(devices.signatures.count(vdc) == 0);
+  // A limit leaves nothing to do for the second device.
+  devices.signatures[vdc] = "xfs";
+  force.limit = 800;
+  wipe_edges(env, plan({{vdb, 0, devices.known[vdb].size}, {vdc, 0, devices.known[vdc].size}}, {}, force));
+  CHECK(devices.signatures.count(vdc) == 1);
+  force.limit.reset();
   // Its first block is somebody else's.
   devices.signatures[vdc] = "LVM2_member";
   devices.known[vdc].holders = {vdb};

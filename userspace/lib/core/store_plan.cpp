@@ -276,6 +276,15 @@ std::vector<StoreRange> cut_to(std::vector<StoreRange> ranges, Sectors limit) {
   return kept;
 }
 
+/** Those of devices that a limit left nothing of: no device-mapper device will lie on these. */
+void drop_unused_edges(StorePlan &plan) {
+  const auto unused = [&plan](const StoreRange &edge) {
+    return std::none_of(plan.ranges.begin(), plan.ranges.end(),
+                        [&edge](const StoreRange &range) { return range.device == edge.device; });
+  };
+  plan.edges.erase(std::remove_if(plan.edges.begin(), plan.edges.end(), unused), plan.edges.end());
+}
+
 }  // namespace
 
 sys::ByteRange parse_byte_range(std::string_view text,
@@ -398,6 +407,7 @@ StorePlan plan_store(const Environment &env, const std::vector<StoreRange> &rang
   StorePlan plan{merge(accepted), std::move(edges)};
   if (options.limit) {
     plan.ranges = cut_to(std::move(plan.ranges), *options.limit - *options.limit % options.chunk);
+    drop_unused_edges(plan);
   }
   if (plan.ranges.empty()) {
     throw Error("make", "a difference storage", ENOSPC, "no room was given for it");

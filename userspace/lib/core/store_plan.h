@@ -65,8 +65,8 @@ inline constexpr Sectors store_edge = 2048;
 struct StorePlan {
   /** In the order given, neighbours merged, each a multiple of the chunk. */
   std::vector<StoreRange> ranges;
-  /** What was given and is left free, see store_edge, of devices that nobody else uses. To be wiped of
-   * signatures: they would outlive the rest. */
+  /** What was given and is left free, see store_edge, of devices that the ranges lie on and nobody else uses. To
+   * be wiped of signatures: they would outlive the rest. */
   std::vector<StoreRange> edges = {};
 
   [[nodiscard]] Sectors size() const noexcept;
