@@ -2,16 +2,18 @@
 #include "dm/report.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
-#include <sstream>
 
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "catch.h"
+#include "errors.h"
+#include "temporary_directory.h"
 
 using namespace diffsnap;
 using dm::Cell;
@@ -43,28 +45,33 @@ ReportOptions all_fields() {
   return options;
 }
 
-/** What a report writes to stdout. */
-std::string printed(const ReportOptions &options) {
-  char path[] = "/tmp/diffsnap-report-XXXXXX";
-  const UniqueFd file(mkstemp(path));
-  REQUIRE(file);
+/** Prints into a file of the test's in the place of stdout. */
+void print_to(int fd, const ReportOptions &options) {
   std::fflush(stdout);
   const UniqueFd before(dup(STDOUT_FILENO));
-  dup2(file.get(), STDOUT_FILENO);
+  dup2(fd, STDOUT_FILENO);
+  const auto put_back = [&] {
+    std::fflush(stdout);
+    std::clearerr(stdout);
+    dup2(before.get(), STDOUT_FILENO);
+  };
   try {
     dm::print_report("snapshot", columns, rows, options);
   } catch (...) {
-    std::fflush(stdout);
-    dup2(before.get(), STDOUT_FILENO);
-    unlink(path);
+    put_back();
     throw;
   }
-  std::fflush(stdout);
-  dup2(before.get(), STDOUT_FILENO);
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  unlink(path);
-  return text.str();
+  put_back();
+}
+
+/** What a report writes to stdout. */
+std::string printed(const ReportOptions &options) {
+  const test::TemporaryDirectory directory;
+  const std::string path = directory / "stdout";
+  const UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL, S_IRUSR | S_IWUSR));
+  REQUIRE(file);
+  print_to(file.get(), options);
+  return test::read_file(path);
 }
 
 }  // namespace
@@ -150,4 +157,21 @@ TEST_CASE("the fields are listed on demand only", "[report]") {
   options = all_fields();
   options.selection = "name>>";
   CHECK_THROWS_AS(printed(options), Error);
+}
+
+TEST_CASE("output that cannot be written is an error", "[report]") {
+  const UniqueFd full(open("/dev/full", O_WRONLY));
+  REQUIRE(full);
+  ReportOptions options = all_fields();
+  const auto failure = [&] {
+    return test::errno_of([&] {
+      print_to(full.get(), options);
+      return 0;
+    });
+  };
+  CHECK(failure() == ENOSPC);
+  options.format = dm::ReportFormat::json;
+  CHECK(failure() == ENOSPC);
+  options.fields = "help";
+  CHECK(failure() == ENOSPC);
 }

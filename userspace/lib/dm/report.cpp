@@ -274,6 +274,14 @@ std::uint32_t output_flags(const ReportOptions &options) {
   return flags;
 }
 
+/** Now, while it can be told: what stdio cannot get rid of when the process ends is lost in silence. */
+void write_out() {
+  errno = 0;
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw Error("write", "the output", errno != 0 ? errno : EIO);
+  }
+}
+
 }  // namespace
 
 void print_report(const std::string &object, const std::vector<Column> &columns, const std::vector<Row> &rows,
@@ -307,6 +315,7 @@ void print_report(const std::string &object, const std::vector<Column> &columns,
   check(dm_report_set_output_field_name_prefix(report.get(), "DIFFSNAP_") != 0);
   if (report_types == 0 || options.fields == "help" || options.fields == "?" || options.selection == "help") {
     std::fputs(messages.help.c_str(), stdout);  // asked for: it is data then
+    write_out();
     return;
   }
 
@@ -327,7 +336,7 @@ void print_report(const std::string &object, const std::vector<Column> &columns,
   } else if (options.buffered) {
     check(dm_report_output(report.get()) != 0);
   }
-  std::fflush(stdout);
+  write_out();
 }
 
 }  // namespace diffsnap::dm

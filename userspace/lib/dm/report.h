@@ -68,7 +68,8 @@ struct ReportOptions {
  * Prints a report to stdout.
  * @param object   what a row is, in JSON and for help: "snapshot"
  * @param columns  all there are; not empty
- * Throws Error with EINVAL and libdevmapper's words for an unknown field or a selection that is none.
+ * Throws Error with EINVAL and libdevmapper's words for an unknown field or a selection that is none; with
+ * what write() said if stdout could not take all of it.
  */
 void print_report(const std::string &object, const std::vector<Column> &columns, const std::vector<Row> &rows,
                   const ReportOptions &options);
