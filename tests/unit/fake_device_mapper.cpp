@@ -100,12 +100,20 @@ bool FakeDeviceMapper::any_inactive() const {
                      [](const auto &entry) { return entry.second.info.inactive_table; });
 }
 
+int FakeDeviceMapper::record(const std::string &what) {
+  const auto other = meanwhile.find(what);
+  if (other != meanwhile.end()) {
+    other->second();
+  }
+  const int error = faults_.next();
+  log_.push_back(error != 0 ? what + " FAILS" : what);
+  return error;
+}
+
 void FakeDeviceMapper::act(const std::string &what) {
-  if (const int error = faults_.next()) {
-    log_.push_back(what + " FAILS");
+  if (const int error = record(what)) {
     throw Error("do", what, error);
   }
-  log_.push_back(what);
 }
 
 bool FakeDeviceMapper::used_by_another(const Device &device) const {
@@ -233,21 +241,32 @@ void FakeDeviceMapper::clear(const std::string &name) {
 
 void FakeDeviceMapper::resume(const std::string &name, dm::UdevCookie &, dm::UdevFlags, dm::SuspendFlags) {
   Device &found = device(name);
+  const auto swap = [&found] {
+    if (found.info.inactive_table) {
+      found.live = std::move(found.inactive);
+      found.info.live_table = true;
+    }
+  };
+  const auto suspend = [&found] {
+    found.info.suspended = true;
+    found.info.inactive_table = false;
+    found.inactive.clear();
+  };
   try {
     act("resume " + name);
   } catch (const Error &) {
-    if (failed_resume_suspends) {
-      found.info.suspended = true;
-      found.info.inactive_table = false;
-      found.inactive.clear();
+    if (failed_resume == FailedResume::new_table_suspended) {
+      swap();
+    }
+    if (failed_resume != FailedResume::old_table_runs) {
+      suspend();
     }
     throw;
   }
-  if (found.info.inactive_table) {
-    found.live = std::move(found.inactive);
-    found.inactive.clear();
-    found.info.inactive_table = false;
-    found.info.live_table = true;
+  swap();
+  suspend();
+  if (cannot_run(found.live)) {
+    throw Error("resume", name, EINVAL);
   }
   found.info.suspended = false;
 }
@@ -290,12 +309,9 @@ int FakeDeviceMapper::deliver_to_origin(Device &origin, const std::vector<std::s
 }
 
 int FakeDeviceMapper::deliver(const std::string &name, const std::string &text) noexcept {
-  const std::string what = "message " + name + ' ' + text;
-  if (const int error = faults_.next()) {
-    log_.push_back(what + " FAILS");
+  if (const int error = record("message " + name + ' ' + text)) {
     return error;
   }
-  log_.push_back(what);
   Device &store = device(name);
   const auto words = split_words(text);
   if (!store.live.empty() && store.live[0].target == dm::OriginTable::target) {

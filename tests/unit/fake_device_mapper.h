@@ -4,6 +4,7 @@
 #ifndef DIFFSNAP_TESTS_FAKE_DEVICE_MAPPER_H
 #define DIFFSNAP_TESTS_FAKE_DEVICE_MAPPER_H
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -77,8 +78,13 @@ class FakeDeviceMapper final : public dm::DeviceMapper {
   [[nodiscard]] std::set<std::string> names() const;
   [[nodiscard]] bool any_suspended() const;
   [[nodiscard]] bool any_inactive() const;
-  /** A failing resume leaves the device suspended, as a failed swap in the kernel may. */
-  bool failed_resume_suspends = false;
+  /** What a failing resume leaves, as a failed swap in the kernel may. */
+  enum class FailedResume { old_table_runs, old_table_suspended, new_table_suspended };
+  FailedResume failed_resume = FailedResume::old_table_runs;
+  /** Of live tables, those that stay suspended: their targets do not want to start. */
+  std::function<bool(const dm::Table &)> cannot_run = [](const dm::Table &) { return false; };
+  /** What somebody else does just before an action, by what the log will say of it. */
+  std::map<std::string, std::function<void()>> meanwhile;
   /** Devices whose table was read without keys, in order. */
   std::vector<std::string> tables_read;
   /** Cookies that were made and not waited for, and those that were abandoned. */
@@ -116,6 +122,8 @@ class FakeDeviceMapper final : public dm::DeviceMapper {
  private:
   /** What the tracker of an origin makes of a message. @return 0 or an errno value. */
   static int deliver_to_origin(Device &origin, const std::vector<std::string_view> &words);
+  /** Records a changing call. @return 0, or the errno value that it is to fail with. */
+  int record(const std::string &what);
   /** Records a changing call, and throws if it is this one's turn to fail. */
   void act(const std::string &what);
   [[nodiscard]] bool used_by_another(const Device &device) const;

@@ -14,6 +14,7 @@ namespace {
 
 using test::errno_of;
 using test::Log;
+using FailedResume = test::FakeDeviceMapper::FailedResume;
 
 constexpr DeviceId vdb{252, 16};
 constexpr DeviceId vdc{252, 32};
@@ -305,8 +306,8 @@ TEST_CASE_METHOD(Set, "a store grows from below", "[snapshot]") {
   create();
   log.clear();
   CHECK(extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096}}}) == 69632);
-  CHECK(actions() ==
-        Log{"load diffsnap--data-s", "resume diffsnap--data-s", "load diffsnap-s", "resume diffsnap-s"});
+  CHECK(actions() == Log{"load diffsnap--data-s", "lock memory", "resume diffsnap--data-s", "unlock memory",
+                         "load diffsnap-s", "lock memory", "resume diffsnap-s", "unlock memory"});
   CHECK(dm.device("diffsnap--data-s").live.size() == 2);
   CHECK(dm.device("diffsnap--data-s").live[1].to_string() == "65536 4096 linear 252:48 131072");
   CHECK(dm.device("diffsnap-s").live[0].length == 69632);
@@ -316,7 +317,7 @@ TEST_CASE_METHOD(Set, "a store that cannot grow stays as it was", "[snapshot]") 
   create();
   const auto data = dm.device("diffsnap--data-s").live;
   const auto store = dm.device("diffsnap-s").live;
-  dm.failed_resume_suspends = GENERATE(false, true);
+  dm.failed_resume = GENERATE(FailedResume::old_table_runs, FailedResume::old_table_suspended);
   for (const int call : {1, 2, 3, 4}) {
     CAPTURE(call);
     faults.fail_at(call, ENOMEM);
@@ -326,6 +327,39 @@ TEST_CASE_METHOD(Set, "a store that cannot grow stays as it was", "[snapshot]") 
     CHECK_FALSE(dm.any_suspended());
     CHECK_FALSE(dm.any_inactive());
   }
+}
+
+TEST_CASE_METHOD(Set, "a store that does not want to grow goes on with its old table", "[snapshot]") {
+  create();
+  const auto data = dm.device("diffsnap--data-s").live;
+  const auto store = dm.device("diffsnap-s").live;
+  const bool at_once = GENERATE(true, false);
+  dm.failed_resume = FailedResume::new_table_suspended;
+  if (at_once) {
+    dm.cannot_run = [](const dm::Table &table) { return dm::table_length(table) == 69632 && table.size() == 1; };
+  } else {
+    faults.fail_at(4, ENOMEM);
+  }
+  const int error = errno_of([&] { return extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096}}}); });
+  CHECK_FALSE(dm.any_suspended());
+  CHECK_FALSE(dm.any_inactive());
+  if (at_once) {
+    CHECK(error == EINVAL);
+    CHECK(dm.device("diffsnap--data-s").live == data);
+    CHECK(dm.device("diffsnap-s").live == store);
+  } else {
+    CHECK(error == 0);
+    CHECK(dm.device("diffsnap--data-s").live.size() == 2);
+    CHECK(dm.device("diffsnap-s").live[0].length == 69632);
+  }
+}
+
+TEST_CASE_METHOD(Set, "a store does not grow by larger blocks", "[snapshot]") {
+  create();
+  log.clear();
+  devices.known[vdd].logical_block = 4096;
+  CHECK(errno_of([&] { return extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096}}}); }) == EINVAL);
+  CHECK(actions().empty());
 }
 
 TEST_CASE_METHOD(Set, "a snapshot that was given up is not extended", "[snapshot]") {

@@ -14,6 +14,7 @@ namespace {
 
 using test::errno_of;
 using test::Log;
+using FailedResume = test::FakeDeviceMapper::FailedResume;
 
 constexpr DeviceId vdb{252, 16};
 constexpr const char *lv_uuid = "LVM-abcdef";
@@ -33,9 +34,9 @@ TEST_CASE_METHOD(Stack, "a dm device in use is stacked on live", "[stacking]") {
   CHECK(result.live);
   CHECK(result.name == "vg-root");
   CHECK(result.origin == lv);
-  CHECK(actions() == Log{"create vg-root-diffsnap", "load vg-root", "resume vg-root"});
-  // The cookie is there before the device is suspended.
-  CHECK(*(log.end() - 3) == "cookie");
+  // Nothing is made while the device is suspended.
+  CHECK(log == Log{"cookie", "create vg-root-diffsnap", "cookie", "load vg-root", "lock memory", "cookie",
+                   "resume vg-root", "unlock memory"});
 
   const auto &top = dm.device("vg-root");
   CHECK(top.info.uuid == lv_uuid);
@@ -59,7 +60,7 @@ TEST_CASE_METHOD(Stack, "the unit of change tracking goes into the table", "[sta
 }
 
 TEST_CASE_METHOD(Stack, "an attach that fails leaves nothing behind, at whichever step", "[stacking]") {
-  dm.failed_resume_suspends = GENERATE(false, true);
+  dm.failed_resume = GENERATE(FailedResume::old_table_runs, FailedResume::old_table_suspended);
   int failures = 0;
   for (int call = 1;; ++call) {
     CAPTURE(call);
@@ -83,14 +84,15 @@ TEST_CASE_METHOD(Stack, "a detach gives the device its table back", "[stacking]"
   attach(env, lv);
   log.clear();
   detach(env, lv);
-  CHECK(actions() == Log{"load vg-root", "resume vg-root", "remove vg-root-diffsnap"});
+  CHECK(actions() == Log{"load vg-root", "lock memory", "resume vg-root", "unlock memory",
+                         "remove vg-root-diffsnap"});
   CHECK(dm.names() == std::set<std::string>{"vg-root"});
   CHECK(dm.device("vg-root").live == lv_table);
 }
 
 TEST_CASE_METHOD(Stack, "a detach that fails leaves the device working", "[stacking]") {
   attach(env, lv);
-  dm.failed_resume_suspends = GENERATE(false, true);
+  dm.failed_resume = GENERATE(FailedResume::old_table_runs, FailedResume::old_table_suspended);
   const auto attached = dm.device("vg-root").live;
   for (const int call : {1, 2}) {
     CAPTURE(call);
@@ -103,6 +105,42 @@ TEST_CASE_METHOD(Stack, "a detach that fails leaves the device working", "[stack
     CHECK_FALSE(dm.any_suspended());
     CHECK_FALSE(dm.any_inactive());
   }
+}
+
+TEST_CASE_METHOD(Stack, "a table that goes live at the second try is as good", "[stacking]") {
+  dm.failed_resume = FailedResume::new_table_suspended;
+  faults.fail_at(3, ENOMEM);
+  attach(env, lv);
+  CHECK(dm::OriginTable::parse(dm.device("vg-root").live[0]));
+  CHECK_FALSE(dm.any_suspended());
+  faults.fail_at(2, ENOMEM);
+  detach(env, lv);
+  CHECK(dm.device("vg-root").live == lv_table);
+  CHECK_FALSE(dm.any_suspended());
+  CHECK(dm.names() == std::set<std::string>{"vg-root"});
+  CHECK(dm.open_cookies.empty());
+}
+
+TEST_CASE_METHOD(Stack, "a table that cannot go live gives way to the old one", "[stacking]") {
+  const auto is_origin = [](const dm::Table &table) { return dm::OriginTable::parse(table[0]).has_value(); };
+  const auto expect_failure = [&](const std::function<void()> &action, const dm::Table &live) {
+    CHECK(errno_of([&] {
+            action();
+            return 0;
+          }) == EINVAL);
+    CHECK(dm.device("vg-root").live == live);
+    CHECK_FALSE(dm.any_suspended());
+    CHECK_FALSE(dm.any_inactive());
+    CHECK(memory.depth() == 0);
+  };
+  dm.cannot_run = is_origin;
+  expect_failure([&] { attach(env, lv); }, lv_table);
+  CHECK(dm.names() == std::set<std::string>{"vg-root"});
+  dm.cannot_run = [](const dm::Table &) { return false; };
+  attach(env, lv);
+  // A crypt device whose key was taken away, for instance.
+  dm.cannot_run = [&](const dm::Table &table) { return !is_origin(table); };
+  expect_failure([&] { detach(env, lv); }, dm.device("vg-root").live);
 }
 
 TEST_CASE_METHOD(Stack, "a real device that was left over is replaced", "[stacking]") {
@@ -123,7 +161,7 @@ TEST_CASE_METHOD(Stack, "a key is read into locked memory only", "[stacking]") {
   const DeviceId luks = dm.add_device("luks", "CRYPT-LUKS2-x", crypt, 1);
   attach(env, luks);
   CHECK(actions() == Log{"lock memory", "read key of luks", "create luks-diffsnap", "unlock memory",
-                         "load luks", "resume luks"});
+                         "load luks", "lock memory", "resume luks", "unlock memory"});
   CHECK(dm.device("luks-diffsnap").live == crypt);
   log.clear();
   detach(env, luks);

@@ -5,19 +5,35 @@
 #include "core/snapshot_set.h"
 #include "core/steps.h"
 #include "core/table_copy.h"
+#include "sys/block_device.h"
 
 namespace diffsnap {
 
 namespace {
 
 /** Loads a table and makes it live; afterwards the device has either this one or the one before. */
-void replace_table(const Environment &env, const std::string &name, const dm::Table &table) {
+void replace_table(const Environment &env, const std::string &name, const dm::Table &before,
+                   const dm::Table &after) {
   Steps steps;
   const auto cookie = env.dm.make_cookie();
-  steps.run([&] { env.dm.load(name, table); }, [&] { env.dm.clear(name); });
-  steps.run([&] { swap_table(env, name, *cookie); });
+  steps.run([&] { env.dm.load(name, after); }, [&] { env.dm.clear(name); });
+  steps.run([&] { swap_table(env, name, *cookie, [&] { env.dm.load(name, before); }); });
   steps.finish();
   cookie->wait();
+}
+
+/** Places in a store are addressed in blocks of its device, and they are where they are. */
+void check_blocks(const Environment &env, const std::string &object, const dm::DeviceInfo &data,
+                  const StorePlan &more) {
+  const unsigned present = env.devices.facts(data.id).logical_block;
+  for (const StoreRange &range : more.ranges) {
+    const unsigned block = env.devices.facts(range.device).logical_block;
+    if (block > present) {
+      throw Error("extend", object, EINVAL,
+                  sys::device_node(range.device) + " has blocks of " + std::to_string(block) +
+                      " bytes, larger than the " + std::to_string(present) + " of its store");
+    }
+  }
 }
 
 }  // namespace
@@ -38,6 +54,7 @@ Sectors extend_snapshot(const Environment &env, const std::string &name, const S
     throw Error("extend", object, ENOSPC, "no room was given");
   }
   check_store_origins(env, more);
+  check_blocks(env, object, *snapshot.data, more);
 
   const std::string &data = snapshot.data->name;
   const dm::Table before = env.dm.table(data);
@@ -46,6 +63,7 @@ Sectors extend_snapshot(const Environment &env, const std::string &name, const S
   for (dm::TableLine &line : more.table(dm::table_length(before))) {
     after.push_back(std::move(line));
   }
+  const dm::Table store_before = env.dm.table(snapshot.device.name);
   dm::StoreTable store = snapshot.table;
   store.length = dm::table_length(after);
   // The mark may have been changed by a message since; the line's would put the old one back.
@@ -54,9 +72,9 @@ Sectors extend_snapshot(const Environment &env, const std::string &name, const S
   }
 
   Steps steps;
-  steps.run([&] { replace_table(env, data, after); }, [&] { replace_table(env, data, before); });
+  steps.run([&] { replace_table(env, data, before, after); }, [&] { replace_table(env, data, after, before); });
   wipe_edges(env, more);
-  steps.run([&] { replace_table(env, snapshot.device.name, {store.line()}); });
+  steps.run([&] { replace_table(env, snapshot.device.name, store_before, {store.line()}); });
   steps.finish();
   return store.length;
 }

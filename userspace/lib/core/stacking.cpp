@@ -131,7 +131,7 @@ AttachResult attach_live(const Environment &env, const dm::DeviceInfo &device, c
   if (!(env.dm.table(device.name) == before)) {
     refuse("attach", device.id, EAGAIN, "its table was changed by somebody else meanwhile");
   }
-  steps.run([&] { swap_table(env, device.name, *cookie); });
+  steps.run([&] { swap_table(env, device.name, *cookie, [&] { load_copy(env, real, device); }); });
   steps.finish();
   cookie->wait();
   return result;
@@ -183,10 +183,13 @@ void detach_live(const Environment &env, const OriginInfo &origin, const WhenOut
   const std::string &name = origin.name();
   const std::string &real = *origin.real_name;
   const auto cookie = env.dm.make_cookie();
+  const dm::Table before = env.dm.table(name);
   {
     Steps steps;
     steps.run([&] { load_copy(env, real, origin.device); }, [&] { env.dm.clear(name); });
-    steps.run([&] { swap_table(env, name, *cookie); });
+    steps.run([&] {
+      swap_table(env, name, *cookie, [&] { env.dm.load(name, before, origin.device.read_only); });
+    });
     steps.finish();
   }
   when_out();

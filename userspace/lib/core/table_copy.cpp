@@ -11,7 +11,7 @@ namespace diffsnap {
 
 namespace {
 
-/** Keeps memory locked while a table with keys is about. */
+/** Keeps memory locked while a table with keys is about, or a device suspended. */
 class LockedMemory {
  public:
   LockedMemory(sys::MemoryLocker *locker, bool wanted) : locker_(wanted ? locker : nullptr) {
@@ -84,6 +84,20 @@ class LiveTable {
   throw;
 }
 
+bool is_suspended(const Environment &env, const std::string &name) {
+  const auto device = env.dm.info(name);
+  return !device || device->suspended;
+}
+
+bool try_to_resume(const Environment &env, const std::string &name, dm::UdevCookie &cookie) {
+  try {
+    env.dm.resume(name, cookie);
+    return true;
+  } catch (const Error &) {
+    return false;
+  }
+}
+
 }  // namespace
 
 DeviceId create_copy(const Environment &env, const dm::DeviceInfo &device, const std::string &name) {
@@ -115,21 +129,31 @@ void load_copy(const Environment &env, const std::string &from, const dm::Device
   }
 }
 
-void swap_table(const Environment &env, const std::string &name, dm::UdevCookie &cookie, InFlight in_flight) {
+void swap_table(const Environment &env, const std::string &name, dm::UdevCookie &cookie,
+                const std::function<void()> &load_old, InFlight in_flight) {
+  // While the device is suspended nothing may be waited for that lies on it: neither a page of this program
+  // nor, for memory, the writing out of somebody else's.
+  const LockedMemory memory(env.memory, true);
+  const auto second_cookie = env.dm.make_cookie();
+  const dm::Table old = env.dm.table(name);
   dm::SuspendFlags flags;
   flags.noflush = in_flight == InFlight::requeue;
   flags.skip_lockfs = true;
   try {
     env.dm.resume(name, cookie, {}, flags);
   } catch (const Error &) {
-    // The kernel gives a failed swap back with the old table and, it may be, suspended. The table is the
-    // lesser worry: whoever writes to the device hangs.
-    const auto device = env.dm.info(name);
-    if (!device || device->suspended) {
-      const auto second_cookie = env.dm.make_cookie();
+    if (!is_suspended(env, name)) {
+      throw;
+    }
+    if (!try_to_resume(env, name, *second_cookie)) {
+      // The new table is live and its target does not want to run.
+      load_old();
       env.dm.resume(name, *second_cookie);
     }
-    throw;
+    if (env.dm.table(name) == old) {
+      throw;
+    }
+    second_cookie->wait();
   }
 }
 
