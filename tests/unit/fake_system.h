@@ -29,6 +29,8 @@ class FakeBlockDevices final : public sys::BlockDevices {
   std::map<std::string, std::vector<sys::ByteRange>> extents;
   std::vector<sys::ByteRange> discarded;
   std::map<DeviceId, sys::WriteEvidence> evidence;
+  /** How often something was read of a device for it. */
+  int evidence_looked_at = 0;
 
   sys::BlockDeviceFacts &add(DeviceId id, const std::string &name, Sectors size) {
     sys::BlockDeviceFacts facts;
@@ -68,7 +70,10 @@ class FakeBlockDevices final : public sys::BlockDevices {
   void discard(const std::string &, const std::vector<sys::ByteRange> &ranges) override {
     discarded.insert(discarded.end(), ranges.begin(), ranges.end());
   }
-  sys::WriteEvidence write_evidence(DeviceId id) override { return evidence[id]; }
+  sys::WriteEvidence write_evidence(DeviceId id) override {
+    ++evidence_looked_at;
+    return evidence[id];
+  }
 
  private:
   static std::optional<std::string> lookup(const std::map<DeviceId, std::string> &map, DeviceId id) {

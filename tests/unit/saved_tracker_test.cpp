@@ -99,6 +99,15 @@ TEST_CASE_METHOD(Saved, "a tracker goes on after detach and attach, once", "[sav
   CHECK(files().empty());
 }
 
+TEST_CASE_METHOD(Saved, "nothing is read of a suspended device", "[saved_tracker]") {
+  save();
+  devices.evidence_looked_at = 0;
+  dm.device("vg-root").info.suspended = true;
+  CHECK(test::errno_of([&] { return attached(); }) == EBUSY);
+  CHECK(devices.evidence_looked_at == 0);
+  CHECK(files() == std::vector<std::string>{generation});
+}
+
 TEST_CASE_METHOD(Saved, "many ranges go in several messages", "[saved_tracker]") {
   std::string answer = "-";
   for (unsigned i = 0; i < 100; ++i) {

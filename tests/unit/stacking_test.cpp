@@ -143,6 +143,44 @@ TEST_CASE_METHOD(Stack, "a table that cannot go live gives way to the old one", 
   expect_failure([&] { detach(env, lv); }, dm.device("vg-root").live);
 }
 
+TEST_CASE_METHOD(Stack, "who changes a table meanwhile keeps it", "[stacking]") {
+  const dm::Table longer{dm::LinearTable{0, 16384, vdb, 2048}.line()};
+  const std::string step = GENERATE("create vg-root-diffsnap", "load vg-root");
+  SECTION("by a swap") {
+    dm.meanwhile[step] = [&] { dm.device("vg-root").live = longer; };
+    CHECK(errno_of([&] { return attach(env, lv); }) == EAGAIN);
+    CHECK(dm.device("vg-root").live == longer);
+  }
+  SECTION("by a suspend") {
+    dm.meanwhile[step] = [&] { dm.device("vg-root").info.suspended = true; };
+    CHECK(errno_of([&] { return attach(env, lv); }) == EAGAIN);
+    CHECK(dm.device("vg-root").info.suspended);
+    CHECK(dm.device("vg-root").live == lv_table);
+  }
+  CHECK_FALSE(dm.exists("vg-root-diffsnap"));
+  CHECK_FALSE(dm.any_inactive());
+}
+
+TEST_CASE_METHOD(Stack, "a table that somebody else loads is not ours to resume", "[stacking]") {
+  const dm::Table longer{dm::LinearTable{0, 16384, vdb, 2048}.line()};
+  dm.meanwhile["create vg-root-diffsnap"] = [&] { dm.load("vg-root", longer, false, false); };
+  CHECK(errno_of([&] { return attach(env, lv); }) == EAGAIN);
+  CHECK(dm.device("vg-root").inactive == longer);
+  CHECK(dm.device("vg-root").live == lv_table);
+}
+
+TEST_CASE_METHOD(Stack, "who takes an origin target out meanwhile keeps the table", "[stacking]") {
+  attach(env, lv);
+  const dm::Table longer{dm::LinearTable{0, 16384, vdb, 2048}.line()};
+  dm.meanwhile["load vg-root"] = [&] { dm.device("vg-root").live = longer; };
+  CHECK(errno_of([&] {
+          detach(env, lv);
+          return 0;
+        }) == EAGAIN);
+  CHECK(dm.device("vg-root").live == longer);
+  CHECK_FALSE(dm.any_inactive());
+}
+
 TEST_CASE_METHOD(Stack, "a real device that was left over is replaced", "[stacking]") {
   const std::string uuid = DeviceUuid{DeviceKind::real, new_id(), 0}.to_string();
   dm.add_device("vg-root-diffsnap", uuid, lv_table);

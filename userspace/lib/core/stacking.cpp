@@ -107,6 +107,20 @@ void remove_stale(const Environment &env, const std::string &name) {
   cookie->wait();
 }
 
+/**
+ * Throws EAGAIN if somebody else has changed a device since its table was looked at, or is about to: LVM asks
+ * nobody. To be called again and again, for what is loaded or resumed then would be theirs.
+ * @param loaded  whether a table of ours is in the inactive slot
+ */
+void check_untouched(const Environment &env, const std::string &verb, const dm::DeviceInfo &device,
+                     const dm::Table &before, bool loaded) {
+  const auto now = env.dm.info(device.name);
+  if (!now || now->id != device.id || now->suspended || now->inactive_table != loaded ||
+      !(env.dm.table(device.name) == before)) {
+    refuse(verb, device.id, EAGAIN, "its table was changed by somebody else meanwhile");
+  }
+}
+
 AttachResult attach_live(const Environment &env, const dm::DeviceInfo &device, const AttachOptions &options) {
   const dm::Table before = env.dm.table(device.name);
   check_live(device, before);
@@ -127,10 +141,9 @@ AttachResult attach_live(const Environment &env, const dm::DeviceInfo &device, c
   // Before the swap: making one takes memory and a semaphore.
   const auto cookie = env.dm.make_cookie();
   const dm::Table table{dm::OriginTable{dm::table_length(before), real_id, options.tracking_block}.line()};
+  check_untouched(env, "attach", device, before, false);
   steps.run([&] { env.dm.load(device.name, table, device.read_only); }, [&] { env.dm.clear(device.name); });
-  if (!(env.dm.table(device.name) == before)) {
-    refuse("attach", device.id, EAGAIN, "its table was changed by somebody else meanwhile");
-  }
+  check_untouched(env, "attach", device, before, true);
   steps.run([&] { swap_table(env, device.name, *cookie, [&] { load_copy(env, real, device); }); });
   steps.finish();
   cookie->wait();
@@ -184,9 +197,14 @@ void detach_live(const Environment &env, const OriginInfo &origin, const WhenOut
   const std::string &real = *origin.real_name;
   const auto cookie = env.dm.make_cookie();
   const dm::Table before = env.dm.table(name);
+  if (before.size() != 1 || !(dm::OriginTable::parse(before.front()) == origin.table)) {
+    refuse("detach", origin.device.id, EAGAIN, "its table was changed by somebody else meanwhile");
+  }
   {
     Steps steps;
+    check_untouched(env, "detach", origin.device, before, false);
     steps.run([&] { load_copy(env, real, origin.device); }, [&] { env.dm.clear(name); });
+    check_untouched(env, "detach", origin.device, before, true);
     steps.run([&] {
       swap_table(env, name, *cookie, [&] { env.dm.load(name, before, origin.device.read_only); });
     });
@@ -246,6 +264,10 @@ AttachResult attach(const Environment &env, DeviceId device, const AttachOptions
   check_device(facts, read_inventory(env.dm));
   if (options.dry_run || options.tracker_directory.empty()) {
     return attach_anew(env, facts, options);
+  }
+  if (const auto live = env.dm.info(device)) {
+    // Of a saved tracker's device something is read, which would wait for as long as that is suspended.
+    check_live(*live, env.dm.table(live->name));
   }
   AttachOptions as_before = options;
   const auto saved = find_saved_tracker(env, device, options.tracker_directory);
