@@ -27,14 +27,14 @@ void insist(bool holds, const char *what) {
 }
 
 /** The target after a stream; nothing if the stream was refused. */
-std::optional<std::string> applied(const std::string &text, const std::string &before, bool zero_gaps,
-                                   std::size_t piece) {
+std::optional<std::string> applied(const std::string &text, const std::string &before,
+                                   std::uint64_t zero_from, std::size_t piece) {
   StringTarget target(before);
   std::vector<char> memory(stream::apply_alignment);
   try {
     StringSource source(text, piece);
     stream::Reader reader(source);
-    stream::apply(reader, target, zero_gaps, {memory.data(), memory.size()});
+    stream::apply(reader, target, zero_from, {memory.data(), memory.size()});
   } catch (const Error &) {
     return std::nullopt;
   }
@@ -84,14 +84,20 @@ bool fuzz_one(const std::uint8_t *data, std::size_t size) {
   const std::string text(static_cast<const char *>(static_cast<const void *>(data)), size);
   check_records(text);
   const std::string before(max_content, 'o');
-  const auto once = applied(text, before, false, ~std::size_t{0});
-  insist(once == applied(text, before, false, 3), "the size of what is read at a time does not matter");
+  const auto once = applied(text, before, stream::zero_nothing, ~std::size_t{0});
+  insist(once == applied(text, before, stream::zero_nothing, 3),
+         "the size of what is read at a time does not matter");
   if (!once) {
     return false;
   }
-  insist(once == applied(text, *once, false, 4096), "a stream may be applied twice");
-  insist(applied(written(*once), before, false, 1000) == once, "a full stream leads to what it was made of");
-  static_cast<void>(applied(text, before, true, 4096));
+  insist(once == applied(text, *once, stream::zero_nothing, 4096), "a stream may be applied twice");
+  insist(applied(written(*once), before, stream::zero_nothing, 1000) == once,
+         "a full stream leads to what it was made of");
+  const std::size_t grown_from = max_content / 2;
+  const auto grown = applied(text, before, grown_from, 4096);
+  // A size beyond the target's is refused only where something is written there.
+  insist(!grown || grown->compare(0, grown_from, *once, 0, grown_from) == 0,
+         "what lies below what is made zeroes is as it would be");
   return true;
 }
 

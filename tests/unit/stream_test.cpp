@@ -28,13 +28,13 @@ using test::zero_record;
 const std::string start(banner);
 
 /** What a stream makes of a target; throws what the reader throws. */
-std::string applied(const std::string &text, std::string before, bool zero_gaps = false,
+std::string applied(const std::string &text, std::string before, std::uint64_t zero_from = zero_nothing,
                     std::size_t piece = 7) {
   StringSource source(text, piece);
   Reader reader(source);
   StringTarget target(std::move(before));
   std::vector<char> memory(2 * apply_alignment);
-  apply(reader, target, zero_gaps, {memory.data(), memory.size()});
+  apply(reader, target, zero_from, {memory.data(), memory.size()});
   return target.content;
 }
 
@@ -116,7 +116,7 @@ TEST_CASE("a writer refuses what is no stream", "[stream]") {
 
 TEST_CASE("a stream is applied in pieces of any size", "[stream]") {
   for (const std::size_t piece : std::vector<std::size_t>{1, 2, 3, 16, 1000}) {
-    CHECK(applied(small_stream, std::string(32, 'o'), false, piece) == small_result);
+    CHECK(applied(small_stream, std::string(32, 'o'), zero_nothing, piece) == small_result);
   }
 }
 
@@ -313,11 +313,11 @@ TEST_CASE("random contents survive the trip", "[stream]") {
     const std::size_t size = 1 + random() % 100000;
     const std::string next = changed(random, content, size);
     const std::string full = difference(random, content, next, true);
-    CHECK(applied(full, std::string(size, 'x'), true, 1 + random() % 10000) == next);
+    CHECK(applied(full, std::string(size, 'x'), 0, 1 + random() % 10000) == next);
     const std::string increment = difference(random, content, next, false);
     std::string before = content;
     before.resize(size, '\0');
-    CHECK(applied(increment, before, false, 1 + random() % 10000) == next);
+    CHECK(applied(increment, before, zero_nothing, 1 + random() % 10000) == next);
     // After any part of it, the same stream leads to the same end.
     const std::size_t cut = random() % increment.size();
     StringTarget target(before);
@@ -325,7 +325,7 @@ TEST_CASE("random contents survive the trip", "[stream]") {
     static_cast<void>(errno_of([&] {
       Reader reader(source);
       std::vector<char> memory(apply_alignment);
-      apply(reader, target, false, {memory.data(), memory.size()});
+      apply(reader, target, zero_nothing, {memory.data(), memory.size()});
       return 0;
     }));
     CHECK(applied(increment, target.content) == next);
@@ -335,8 +335,16 @@ TEST_CASE("random contents survive the trip", "[stream]") {
 
 TEST_CASE("what a full stream leaves out is zeroes", "[stream]") {
   const std::string text = start + size_record(12) + data_record(2, "ab") + data_record(6, "cd") + 'e';
-  CHECK(applied(text, std::string(12, 'x'), true) == std::string("\0\0ab\0\0cd\0\0\0\0", 12));
-  CHECK(applied(text, std::string(12, 'x'), false) == "xxabxxcdxxxx");
+  CHECK(applied(text, std::string(12, 'x'), 0) == std::string("\0\0ab\0\0cd\0\0\0\0", 12));
+  CHECK(applied(text, std::string(12, 'x')) == "xxabxxcdxxxx");
+}
+
+TEST_CASE("what an incremental stream leaves out beyond the former end is zeroes", "[stream]") {
+  const std::string text = start + size_record(12) + data_record(2, "ab") + data_record(6, "cd") + 'e';
+  CHECK(applied(text, std::string(12, 'x'), 5) == std::string("xxabx\0cd\0\0\0\0", 12));
+  CHECK(applied(text, std::string(12, 'x'), 7) == std::string("xxabxxcd\0\0\0\0", 12));
+  CHECK(applied(text, std::string(12, 'x'), 11) == std::string("xxabxxcdxxx\0", 12));
+  CHECK(applied(text, std::string(12, 'x'), 12) == "xxabxxcdxxxx");
 }
 
 TEST_CASE("SHA-256 is what everybody computes", "[stream]") {

@@ -117,13 +117,20 @@ class Reception {
     }
     FileTarget target(file_, full && !file_.is_device());
     const AlignedBuffer buffer(buffer_size);
+    // Where a file grows it reads as zeroes; a device has there what was on it.
+    std::uint64_t zero_from = stream::zero_nothing;
+    if (full) {
+      zero_from = 0;
+    } else if (file_.is_device() && before_) {
+      zero_from = before_->size;
+    }
     const auto progress = [this, full](std::uint64_t changed) {
       if (options_.progress) {
         // A full stream changes everything; of an incremental one only its end tells.
         options_.progress(changed, full ? std::optional(header().size) : std::nullopt);
       }
     };
-    stream::apply(reader_, target, full, {buffer.data(), buffer.size()}, progress);
+    stream::apply(reader_, target, zero_from, {buffer.data(), buffer.size()}, progress);
     file_.sync();
   }
 

@@ -21,15 +21,19 @@ void copy_data(Reader &reader, Target &target, const Record &record, const Buffe
 
 }  // namespace
 
-void apply(Reader &reader, Target &target, bool zero_gaps, const Buffer &buffer,
+void apply(Reader &reader, Target &target, std::uint64_t zero_from, const Buffer &buffer,
            const std::function<void(std::uint64_t)> &progress) {
   std::uint64_t done = 0;
   std::uint64_t changed = 0;
-  while (const auto record = reader.next()) {
-    if (zero_gaps && record->offset > done) {
-      target.zero(done, record->offset - done);
-      changed += record->offset - done;
+  const auto zero_gap = [&](std::uint64_t end) {
+    const std::uint64_t begin = std::max(done, zero_from);
+    if (begin < end) {
+      target.zero(begin, end - begin);
+      changed += end - begin;
     }
+  };
+  while (const auto record = reader.next()) {
+    zero_gap(record->offset);
     if (record->kind == RecordKind::zero) {
       target.zero(record->offset, record->length);
     } else {
@@ -41,9 +45,7 @@ void apply(Reader &reader, Target &target, bool zero_gaps, const Buffer &buffer,
       progress(changed);
     }
   }
-  if (zero_gaps && done < reader.header().size) {
-    target.zero(done, reader.header().size - done);
-  }
+  zero_gap(reader.header().size);
 }
 
 }  // namespace diffsnap::stream

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 
 #include "stream/reader.h"
 
@@ -35,16 +36,19 @@ struct Buffer {
  */
 inline constexpr std::size_t apply_alignment = 4096;
 
+/** What no record mentions stays as it is. */
+inline constexpr std::uint64_t zero_nothing = std::numeric_limits<std::uint64_t>::max();
+
 /**
  * Applies all records. Each is absolute, so that to apply the same stream again, after any part of it, gives
  * what one time gives. Throws Error: the reader's, which may come after all records were applied, or the
  * target's.
  *
- * @param zero_gaps  what no record mentions is made zeroes, too: a full stream's on a target that is not
- * blank
+ * @param zero_from  beyond this many bytes, what no record mentions is made zeroes, too: 0 for a full stream,
+ * what it held before for a target that grows, on one that is not blank there; see zero_nothing
  * @param progress   may be empty; called with the bytes that were changed so far
  */
-void apply(Reader &reader, Target &target, bool zero_gaps, const Buffer &buffer,
+void apply(Reader &reader, Target &target, std::uint64_t zero_from, const Buffer &buffer,
            const std::function<void(std::uint64_t)> &progress = {});
 
 }  // namespace diffsnap::stream
