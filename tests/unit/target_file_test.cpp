@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "sys/target_file.h"
 
+#include <sys/stat.h>
+
+#include <cerrno>
 #include <filesystem>
 
 #include "catch.h"
+#include "errors.h"
 #include "temporary_directory.h"
 
 namespace diffsnap {
@@ -29,6 +33,32 @@ TEST_CASE("a file is replaced, and nothing that its new name leads to", "[target
   CHECK(test::read_file(path) == "contents");
   CHECK(test::read_file(other) == "precious");
   CHECK_FALSE(fs::is_symlink(path));
+  CHECK_FALSE(fs::exists(path + ".new"));
+}
+
+TEST_CASE("nothing but a regular file is replaced", "[target_file]") {
+  const test::TemporaryDirectory directory;
+  const std::string path = directory / "state", other = directory / "other";
+  test::write_file(other, "precious");
+  SECTION("a link") {
+    fs::create_symlink(other, path);
+  }
+  SECTION("a link to nothing") {
+    fs::create_symlink(directory / "nothing", path);
+  }
+  SECTION("a pipe") {
+    REQUIRE(mkfifo(path.c_str(), S_IRUSR | S_IWUSR) == 0);
+  }
+  const fs::file_type before = fs::symlink_status(path).type();
+  const auto replaced = [&] {
+    sys::replace_file(path, "contents");
+    return 0;
+  };
+  CHECK(test::errno_of(replaced) == (before == fs::file_type::not_found ? 0 : EINVAL));
+  if (before != fs::file_type::not_found) {
+    CHECK(fs::symlink_status(path).type() == before);
+  }
+  CHECK(test::read_file(other) == "precious");
   CHECK_FALSE(fs::exists(path + ".new"));
 }
 

@@ -77,6 +77,10 @@ int run_send(Context &context, const Invocation &invocation) {
     }
     return exit_done;
   }
+  if (invocation.has("manifest")) {
+    // Now, and not when a long stream was sent, perhaps with its source released.
+    sys::check_replaceable(invocation.value("manifest"));
+  }
   const ProgressStyle style = progress_style(invocation.has("progress"));
   std::optional<std::uint64_t> total;
   if (style != ProgressStyle::none) {

@@ -71,6 +71,7 @@ class Reception {
       throw SyntaxError("receive into", options_.target, EINVAL,
                         "a device has no place for its state beside it", "Use --state FILE.");
     }
+    sys::check_replaceable(state_file_);
     stream::TargetFacts facts;
     facts.name = options_.target;
     facts.exists = file_.exists();

@@ -173,7 +173,21 @@ UniqueFd create_afresh(const std::string &path) {
   return fd;
 }
 
+void check_replaceable(const std::string &path) {
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) {
+    if (errno != ENOENT) {
+      throw Error("look at", path, errno);
+    }
+    return;
+  }
+  if (!S_ISREG(st.st_mode)) {
+    throw Error("replace", path, EINVAL, "it is not a regular file");
+  }
+}
+
 void replace_file(const std::string &path, const std::string &contents) {
+  check_replaceable(path);
   const std::string fresh = path + ".new";
   {
     const UniqueFd fd = create_afresh(fresh);

@@ -59,8 +59,14 @@ class TargetFile {
 [[nodiscard]] UniqueFd create_afresh(const std::string &path);
 
 /**
+ * That a name is free or a regular file's, for replace_file(): nobody wants to lose /dev/null, or what a link
+ * leads to. Throws Error, EINVAL if it is anything else.
+ */
+void check_replaceable(const std::string &path);
+
+/**
  * Replaces a file's contents so that it has the old ones or the new ones at any time, power failures
- * included. Throws Error.
+ * included. Throws Error; see check_replaceable().
  */
 void replace_file(const std::string &path, const std::string &contents);
 
