@@ -94,6 +94,7 @@ int run_send(Context &context, const Invocation &invocation) {
   FdSink sink(STDOUT_FILENO, "the stream");
   const SendResult result = send_image(env, image, options, sink);
   progress.reset();
+  sink.sync();
   if (invocation.has("manifest")) {
     sys::replace_file(invocation.value("manifest"), result.to_json());
   }

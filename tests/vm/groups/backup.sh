@@ -457,6 +457,31 @@ onto_a_device() {
 	expect_fail 5 'busy' diffsnap receive -f "$small" --state other <full
 }
 
+# What a file system took and could not write out is no backup.
+backup_not_written_out() {
+	local sectors
+	sectors=$(size_of "$small")
+	attached "$disk" -n data
+	write_at 0 4096
+	snapshot one -s "$store" data
+	add_device shelf "0 $sectors linear $small 0"
+	mkfs.ext4 -q -O ^has_journal /dev/mapper/shelf
+	mounted /dev/mapper/shelf /run/shelf
+	: >/run/shelf/backup
+	sync -f /run/shelf
+	shelf_is "0 $sectors flakey $small 0 0 60 1 error_writes"
+	expect_fail 5 'write out the stream' sent one/data /run/shelf/backup --manifest manifest
+	[[ ! -e manifest ]]
+	shelf_is "0 $sectors linear $small 0"
+}
+
+# shelf_is TABLE: without the file system being asked, which may have lost its super block
+shelf_is() {
+	dmsetup load shelf --table "$1"
+	dmsetup suspend --noflush --nolockfs shelf
+	dmsetup resume shelf
+}
+
 # sized SECTORS: the origin's table made so large, by hand
 sized() { reload_device data "0 $1 diffsnap-origin $disk"; }
 
@@ -518,5 +543,6 @@ test_case written-image own_directory written_image
 test_case broken-off own_directory broken_off
 test_case overflow-on-the-way own_directory overflow_on_the_way
 test_case onto-a-device own_directory onto_a_device
+test_case backup-not-written-out own_directory backup_not_written_out
 test_case sizes own_directory sizes
 test_case growth own_directory growth

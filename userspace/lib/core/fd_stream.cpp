@@ -36,6 +36,14 @@ void FdSink::flush() {
   held_.clear();
 }
 
+void FdSink::sync() {
+  flush();
+  // What has nothing to write out says so by one of these.
+  if (::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP) {
+    throw Error("write out", name_, errno);
+  }
+}
+
 void FdSink::write_out(const void *data, std::size_t length) {
   const auto *bytes = static_cast<const unsigned char *>(data);
   while (length > 0) {

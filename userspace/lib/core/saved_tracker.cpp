@@ -326,10 +326,7 @@ void TrackerSave::write(dm::DeviceMapper &dm, const OriginInfo &origin) {
   // Our own commands wait for each other. A message that dmsetup sends may begin a new generation meanwhile.
   require_unchanged(dm, origin, status.newest);
   put(file, std::string(end_word) + sink.sha256());
-  file.flush();
-  if (::fsync(fd.get()) != 0) {
-    throw Error("write", path, errno);
-  }
+  file.sync();
 }
 
 void TrackerSave::keep() {
