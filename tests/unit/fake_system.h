@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -67,7 +68,12 @@ class FakeBlockDevices final : public sys::BlockDevices {
     return device ? std::optional(std::vector<DeviceId>{*device}) : std::nullopt;
   }
   std::vector<sys::ByteRange> file_extents(const std::string &path) override { return extents[path]; }
-  void discard(const std::string &, const std::vector<sys::ByteRange> &ranges) override {
+  /** What happens just before a discard. */
+  std::function<void()> before_discard = [] {};
+  void discard(DeviceId, const std::vector<sys::ByteRange> &ranges,
+               const std::function<void()> &check) override {
+    before_discard();
+    check();
     discarded.insert(discarded.end(), ranges.begin(), ranges.end());
   }
   sys::WriteEvidence write_evidence(DeviceId id) override {

@@ -382,6 +382,18 @@ TEST_CASE_METHOD(Set, "ranges are released in whole chunks", "[snapshot]") {
         }) == EINVAL);
 }
 
+TEST_CASE_METHOD(Set, "nothing is released of a device that has an image's number by now", "[snapshot]") {
+  create();
+  const Inventory inventory = read_inventory(dm);
+  const ImageInfo &image = *inventory.find_image("s", "vg-root");
+  devices.before_discard = [&] { dm.device(image.device.name).info.uuid = "LVM-another"; };
+  CHECK(errno_of([&] {
+          release_ranges(env, image, {{0, 4096}});
+          return 0;
+        }) == ENODEV);
+  CHECK(devices.discarded.empty());
+}
+
 TEST_CASE_METHOD(Set, "an event is one that the caller has not seen", "[snapshot]") {
   create();
   CHECK_FALSE(wait_for_event(env, "s", std::nullopt, std::chrono::milliseconds{1}));

@@ -272,9 +272,8 @@ slowed() {
 	dmsetup resume slow-diffsnap
 }
 
-# Killed on the way, the origin is neither the one nor the other, and the next run completes it.
-killed() {
-	local pid status=0
+# on_slow_disk: an origin "slow", everything in it overwritten since the snapshot "one"
+on_slow_disk() {
 	modprobe dm-delay
 	add_device slow "0 $(size_of "$disk") delay $disk 0 0 $disk 0 0"
 	on_exit detach_if_attached slow
@@ -284,12 +283,18 @@ killed() {
 	snapshot one -s "$store" slow
 	scattered /dev/mapper/slow 64M
 	copy_of /dev/mapper/slow now
+}
+
+# Killed on the way, the origin is neither the one nor the other, and the next run completes it.
+killed() {
+	local pid status=0
+	on_slow_disk
 	slowed 20
 	diffsnap rollback -y one &
 	pid=$!
 	sleep 3
 	# nobody else may have it meanwhile
-	expect_fail 32 'busy|mounted' mount /dev/mapper/slow /mnt
+	expect_fail 32 'busy|mounted' mount -t ext4 /dev/mapper/slow /mnt
 	expect_fail 5 'somebody' diffsnap rollback -y one
 	expect_fail 5 'in use|busy' diffsnap remove one
 	kill -KILL $pid
@@ -305,6 +310,38 @@ killed() {
 	diffsnap remove -q one
 	diffsnap detach -q slow
 }
+
+# What is released reads as zeroes, and those would be written to the origin.
+released_meanwhile() {
+	local pid status=0
+	on_slow_disk
+	slowed 20
+	diffsnap rollback -y one &
+	pid=$!
+	sleep 3
+	expect_fail 5 'as a rollback does' diffsnap release one/slow 0+64m
+	expect_fail 5 'as a rollback does' sent_and_released
+	slowed 0
+	wait $pid
+	same_as_file /dev/mapper/slow cut
+	same_as_file /dev/diffsnap/one/slow cut
+	# who does not ask is noticed
+	scattered /dev/mapper/slow 64M
+	slowed 20
+	diffsnap rollback -y one &>said &
+	pid=$!
+	sleep 3
+	blkdiscard -f -o $((60 << 20)) -l $((4 << 20)) /dev/mapper/diffsnap-one-slow
+	slowed 0
+	wait $pid || status=$?
+	assert_eq 5 $status "status with ranges released"
+	assert_match 'released' "$(<said)"
+	assert_match 'rolled back in part' "$(<said)"
+	diffsnap remove -q one
+	diffsnap detach -q slow
+}
+
+sent_and_released() { diffsnap send one/slow --release >/dev/null; }
 
 # The store fails on the way: that is told, with what it means.
 broken_off() {
@@ -332,4 +369,5 @@ test_case refusals own_directory refusals
 test_case swap-space own_directory swap_space
 test_case given-up own_directory given_up
 test_case killed own_directory killed
+test_case released-meanwhile own_directory released_meanwhile
 test_case broken-off own_directory broken_off

@@ -2,6 +2,7 @@
 #include "core/rollback.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 
 #include <cerrno>
 #include <thread>
@@ -15,6 +16,9 @@ namespace {
 
 constexpr const char *verb = "roll back";
 constexpr const char *verb_to = "roll back to";
+
+/** Between two looks at whether a device can be had. */
+constexpr std::chrono::milliseconds pause{50};
 
 std::string quoted(const OriginInfo &origin) {
   return "origin \"" + origin.name() + '"';
@@ -87,7 +91,6 @@ std::optional<std::string> user_of(const Environment &env, const dm::DeviceInfo 
 /** Waits while the device is in use, but no longer than until then. */
 void check_unused(const Environment &env, const dm::DeviceInfo &device, const char *what_is_done,
                   const std::string &object, std::chrono::steady_clock::time_point until) {
-  constexpr std::chrono::milliseconds pause{50};
   if (const auto reason = owner_of(env, device)) {
     throw Error(what_is_done, object, EBUSY, *reason, "Nothing was changed.");
   }
@@ -99,12 +102,23 @@ void check_unused(const Environment &env, const dm::DeviceInfo &device, const ch
   }
 }
 
-/** Keeps mounts and other exclusive users away from an image; who reads it is no matter. */
-UniqueFd hold(const ImageInfo &image) {
+/** Keeps mounts and other exclusive users away from an image, and by a lock those who release ranges of it; who
+ * reads it is no matter. udev has such a lock for moments. */
+UniqueFd hold(const ImageInfo &image, std::chrono::milliseconds patience) {
+  const auto until = std::chrono::steady_clock::now() + patience;
   const std::string node = sys::device_node(image.device.id);
   UniqueFd fd(::open(node.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
   if (!fd) {
     throw Error("open", node, errno);
+  }
+  while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) {
+      throw Error("lock", node, errno);
+    }
+    if (std::chrono::steady_clock::now() >= until) {
+      throw Error(verb_to, quoted(image), EBUSY, "somebody has locked it", "Nothing was changed.");
+    }
+    std::this_thread::sleep_for(pause);
   }
   return fd;
 }
@@ -150,7 +164,7 @@ RestoreTotals Rollback::run(const RestoreProgress &progress) {
   std::vector<UniqueFd> held;
   std::vector<sys::TargetFile> targets;
   for (const TrackedImage &image : images_) {
-    held.push_back(hold(image.image));
+    held.push_back(hold(image.image, options_.patience));
     targets.emplace_back(sys::device_node(image.origin.device.id));
   }
   for (std::size_t i = 0; i < images_.size(); ++i) {
@@ -177,6 +191,11 @@ void Rollback::roll_back(const TrackedImage &image, sys::TargetFile &target,
                      target, ranges_of(cursor), options_.threads, tell);
       target.sync();
       check_still_in_order(env_.dm, image, verb_to);
+      // The lock keeps away who asks for it.
+      if (!options_.force) {
+        check_nothing_released(
+            get_tracked_image(env_.dm, image.image.snapshot, image.image.origin_name, verb_to));
+      }
     } catch (const Error &) {
       // Of a snapshot that was given up, what the reads said is the consequence only.
       check_still_in_order(env_.dm, image, verb_to);

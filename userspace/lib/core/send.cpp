@@ -79,8 +79,7 @@ Sectors written_to(const TrackedImage &image) {
 
 /** That nobody wrote to the image while it was read, as far as the amount tells: a second write to the same
  * chunk does not change that. */
-void check_not_written(dm::DeviceMapper &dm, const TrackedImage &image) {
-  const TrackedImage now = get_tracked_image(dm, image.image.snapshot, image.image.origin_name, "send");
+void check_not_written(const TrackedImage &image, const TrackedImage &now) {
   if (written_to(now) != written_to(image)) {
     throw Error("send", quoted(image), EBUSY, "it was written to meanwhile");
   }
@@ -159,7 +158,11 @@ SendResult send_image(const Environment &env, const TrackedImage &image, const S
   copy.progress = options.progress;
   copy.before_end = [&] {
     check_still_in_order(env.dm, image, "send");
-    check_not_written(env.dm, image);
+    const TrackedImage now = get_tracked_image(env.dm, image.image.snapshot, image.image.origin_name, "send");
+    check_not_written(image, now);
+    if (!options.force && !options.release) {
+      check_nothing_released(now);
+    }
   };
   if (options.release) {
     copy.written_out = [&](const sys::ByteRange &range) { releaser.add(range); };

@@ -26,7 +26,12 @@ void release_ranges(const Environment &env, const ImageInfo &image,
       whole.push_back({first, last - first});
     }
   }
-  env.devices.discard(sys::device_node(image.device.id), whole);
+  env.devices.discard(image.device.id, whole, [&] {
+    const auto now = env.dm.info(image.device.id);
+    if (!now || now->uuid != image.device.uuid) {
+      throw Error("release", "ranges of " + image.path, ENODEV, "the image was removed meanwhile");
+    }
+  });
 }
 
 std::optional<SnapshotEvent> wait_for_event(const Environment &env, const std::string &name,

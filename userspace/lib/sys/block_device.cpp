@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -186,10 +187,17 @@ class SystemBlockDevices final : public BlockDevices {
 
   std::vector<ByteRange> file_extents(const std::string &path) override { return sys::file_extents(path); }
 
-  void discard(const std::string &path, const std::vector<ByteRange> &ranges) override {
+  void discard(DeviceId id, const std::vector<ByteRange> &ranges,
+               const std::function<void()> &check) override {
+    const std::string path = device_node(id);
     const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     if (!fd) {
       throw Error("open", path, errno);
+    }
+    check();
+    if (::flock(fd.get(), LOCK_SH | LOCK_NB) != 0) {
+      throw Error("discard ranges of", path, errno == EWOULDBLOCK ? EBUSY : errno,
+                  "somebody has locked it, as a rollback does");
     }
     for (const ByteRange &range : ranges) {
       std::array<std::uint64_t, 2> argument{range.offset, range.length};

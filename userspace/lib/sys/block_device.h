@@ -3,6 +3,7 @@
 #ifndef DIFFSNAP_SYS_BLOCK_DEVICE_H
 #define DIFFSNAP_SYS_BLOCK_DEVICE_H
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -68,8 +69,14 @@ class BlockDevices {
   /** Where on its device a file's contents lie; see sys/fiemap.h. Throws Error, EOPNOTSUPP if that cannot be
    * told of all of them. */
   [[nodiscard]] virtual std::vector<ByteRange> file_extents(const std::string &path) = 0;
-  /** Tells a device that ranges are not needed (BLKDISCARD). @param path a device node. */
-  virtual void discard(const std::string &path, const std::vector<ByteRange> &ranges) = 0;
+  /**
+   * Tells a device that ranges are not needed (BLKDISCARD). Throws Error, EBUSY if somebody has locked the device
+   * (flock) because he needs it as it is.
+   * @param check  called when the device is open and its number cannot become another one's any more; throws
+   * if it is not the right one
+   */
+  virtual void discard(DeviceId id, const std::vector<ByteRange> &ranges,
+                       const std::function<void()> &check) = 0;
   /** Whether it was written to meanwhile; see sys/write_evidence.h. */
   [[nodiscard]] virtual WriteEvidence write_evidence(DeviceId id) = 0;
 };
