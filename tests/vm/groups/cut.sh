@@ -43,11 +43,12 @@ sixteen_origins() {
 	slices 16
 	local rounds=8
 	[[ ! $full ]] || rounds=200
-	# all that the oracle has, then the order of writes alone, for long
+	# all that the oracle has, then the order of writes alone, for long; the end of a snapshot, for which
+	# --request-limit is, too, is that of 33 devices under load
 	run_oracle "${reals[@]}" --store "$store_disk" --rounds 4 --before 0.2 --round 0.5 --qd 1:4 --chains 8 \
-		--readers 1 --image-writers 1 --block-sizes 1:256
+		--readers 1 --image-writers 1 --block-sizes 1:256 --request-limit 600
 	run_oracle "${reals[@]}" --store "$store_disk" --rounds "$rounds" --before 0.2 --round 0 --qd 1 --think 0.03 \
-		--chains 8 --readers 0 --no-image-writes --block-sizes 1:64
+		--chains 8 --readers 0 --no-image-writes --block-sizes 1:64 --request-limit 600
 	assert_eq "$rounds" "$(json_number cuts "$log")" cuts
 	at_least $((rounds * 16)) "$(json_number chain_checks "$log")" "chains compared"
 }
