@@ -224,6 +224,12 @@ TEST_CASE_METHOD(Saved, "a device with another table may have other contents", "
   require_lost(attached(), ESTALE, "the device was given another table since it was detached");
 }
 
+TEST_CASE_METHOD(Saved, "what was merged into a volume was not written through it", "[saved_tracker]") {
+  save();
+  devices.evidence[lv].superblock = GENERATE("ext4 mounted again", "");
+  require_lost(attached(), ESTALE, "its contents were changed since it was detached");
+}
+
 TEST_CASE_METHOD(Saved, "where others write for a device, its counters say nothing", "[saved_tracker]") {
   SECTION("a snapshot that is merged into it") {
     dm.device("vg-root").live = {{0, 8192, "snapshot-origin", vdb.to_string()}};

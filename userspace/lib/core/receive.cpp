@@ -117,7 +117,6 @@ class Reception {
       file_.resize(header().size);
     }
     FileTarget target(file_, full && !file_.is_device());
-    const AlignedBuffer buffer(buffer_size);
     // Where a file grows it reads as zeroes; a device has there what was on it.
     std::uint64_t zero_from = stream::zero_nothing;
     if (full) {
@@ -125,6 +124,7 @@ class Reception {
     } else if (file_.is_device() && before_) {
       zero_from = before_->size;
     }
+    const AlignedBuffer buffer(buffer_size);
     const auto progress = [this, full](std::uint64_t changed) {
       if (options_.progress) {
         // A full stream changes everything; of an incremental one only its end tells.

@@ -120,7 +120,11 @@ std::string reason_for_doubt(const Environment &env, const TrackerEvidence &save
     if (saved.tables != found.tables) {
       return "the device was given another table since it was detached";
     }
-    return before.writes == now.writes ? "" : "the device was written to since it was detached";
+    if (before.writes != now.writes) {
+      return "the device was written to since it was detached";
+    }
+    // LVM's snapshots can come and go meanwhile: what is merged into a volume is not written through it.
+    return before.superblock == now.superblock ? "" : "its contents were changed since it was detached";
   }
   if (before.superblock.empty() || now.superblock.empty()) {
     return "nothing on the device shows whether it was written to since it was detached";
