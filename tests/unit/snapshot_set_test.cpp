@@ -336,7 +336,9 @@ TEST_CASE_METHOD(Set, "a store that does not want to grow goes on with its old t
   const bool at_once = GENERATE(true, false);
   dm.failed_resume = FailedResume::new_table_suspended;
   if (at_once) {
-    dm.cannot_run = [](const dm::Table &table) { return dm::table_length(table) == 69632 && table.size() == 1; };
+    dm.cannot_run = [](const dm::Table &table) {
+      return dm::table_length(table) == 69632 && table.size() == 1;
+    };
   } else {
     faults.fail_at(4, ENOMEM);
   }

@@ -84,8 +84,8 @@ TEST_CASE_METHOD(Stack, "a detach gives the device its table back", "[stacking]"
   attach(env, lv);
   log.clear();
   detach(env, lv);
-  CHECK(actions() == Log{"load vg-root", "lock memory", "resume vg-root", "unlock memory",
-                         "remove vg-root-diffsnap"});
+  CHECK(actions() ==
+        Log{"load vg-root", "lock memory", "resume vg-root", "unlock memory", "remove vg-root-diffsnap"});
   CHECK(dm.names() == std::set<std::string>{"vg-root"});
   CHECK(dm.device("vg-root").live == lv_table);
 }

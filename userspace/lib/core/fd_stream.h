@@ -19,8 +19,8 @@ class FdSink final : public stream::Sink {
   FdSink(int fd, std::string name);
   void write(const void *data, std::size_t length) override;
   void flush() override;
-  /** Returns when nothing is held back and a file's contents outlive a power failure; of a pipe or a socket, when
-   * it has taken all of them. Throws Error. */
+  /** Returns when nothing is held back and a file's contents outlive a power failure; of a pipe or a socket,
+   * when it has taken all of them. Throws Error. */
   void sync();
 
  private:

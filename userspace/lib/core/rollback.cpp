@@ -102,8 +102,8 @@ void check_unused(const Environment &env, const dm::DeviceInfo &device, const ch
   }
 }
 
-/** Keeps mounts and other exclusive users away from an image, and by a lock those who release ranges of it; who
- * reads it is no matter. udev has such a lock for moments. */
+/** Keeps mounts and other exclusive users away from an image, and by a lock those who release ranges of it;
+ * who reads it is no matter. udev has such a lock for moments. */
 UniqueFd hold(const ImageInfo &image, std::chrono::milliseconds patience) {
   const auto until = std::chrono::steady_clock::now() + patience;
   const std::string node = sys::device_node(image.device.id);

@@ -72,7 +72,8 @@ Sectors extend_snapshot(const Environment &env, const std::string &name, const S
   }
 
   Steps steps;
-  steps.run([&] { replace_table(env, data, before, after); }, [&] { replace_table(env, data, after, before); });
+  steps.run([&] { replace_table(env, data, before, after); },
+            [&] { replace_table(env, data, after, before); });
   wipe_edges(env, more);
   steps.run([&] { replace_table(env, snapshot.device.name, store_before, {store.line()}); });
   steps.finish();

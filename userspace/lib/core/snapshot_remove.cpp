@@ -82,7 +82,8 @@ void remove_used_image(const Environment &env, const dm::DeviceInfo &image) {
   const dm::Table table = env.dm.table(image.name);
   env.dm.load(image.name, {{0, dm::table_length(table), "error", {}}});
   const auto cookie = env.dm.make_cookie();
-  swap_table(env, image.name, *cookie, [&] { env.dm.load(image.name, table); }, InFlight::requeue);
+  swap_table(
+      env, image.name, *cookie, [&] { env.dm.load(image.name, table); }, InFlight::requeue);
   cookie->wait();
   remove_device(env, image.name, true);
 }

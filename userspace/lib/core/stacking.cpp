@@ -205,9 +205,8 @@ void detach_live(const Environment &env, const OriginInfo &origin, const WhenOut
     check_untouched(env, "detach", origin.device, before, false);
     steps.run([&] { load_copy(env, real, origin.device); }, [&] { env.dm.clear(name); });
     check_untouched(env, "detach", origin.device, before, true);
-    steps.run([&] {
-      swap_table(env, name, *cookie, [&] { env.dm.load(name, before, origin.device.read_only); });
-    });
+    steps.run(
+        [&] { swap_table(env, name, *cookie, [&] { env.dm.load(name, before, origin.device.read_only); }); });
     steps.finish();
   }
   when_out();

@@ -48,8 +48,8 @@ struct StoreRange {
 struct StorePlanOptions {
   Sectors chunk = 8;
   /** Take devices that hold a known signature or partitions, and a range, but not all, of a device that other
-   * device-mapper devices lie on: the free space of a volume group, say. Never what is mounted, used as swap or
-   * otherwise open, nor what belongs to an origin. */
+   * device-mapper devices lie on: the free space of a volume group, say. Never what is mounted, used as swap
+   * or otherwise open, nor what belongs to an origin. */
   bool force = false;
   /** Use no more than so much, taken from the front; nothing: all. */
   std::optional<Sectors> limit;
@@ -65,8 +65,8 @@ inline constexpr Sectors store_edge = 2048;
 struct StorePlan {
   /** In the order given, neighbours merged, each a multiple of the chunk. */
   std::vector<StoreRange> ranges;
-  /** What was given and is left free, see store_edge, of devices that the ranges lie on and nobody else uses. To
-   * be wiped of signatures: they would outlive the rest. */
+  /** What was given and is left free, see store_edge, of devices that the ranges lie on and nobody else uses.
+   * To be wiped of signatures: they would outlive the rest. */
   std::vector<StoreRange> edges = {};
 
   [[nodiscard]] Sectors size() const noexcept;
@@ -81,8 +81,8 @@ struct StorePlan {
 /**
  * Checks ranges and makes a plan of them. Refused: overlaps, with each other and with @p taken; ranges beyond
  * the device's end; less than a chunk; read-only and zoned devices; devices in use or with a signature (see
- * force); anything on or below an origin target, for the store must never be written through one. The edges of
- * devices are left out, and ends rounded inwards to chunks.
+ * force); anything on or below an origin target, for the store must never be written through one. The edges
+ * of devices are left out, and ends rounded inwards to chunks.
  *
  * @param taken  what other stores use, for instance of this one before it grows
  */
@@ -90,8 +90,8 @@ struct StorePlan {
                                    const std::vector<StoreRange> &taken, const StorePlanOptions &options);
 
 /**
- * Wipes the signatures of the plan's edges. To be done when a device-mapper device lies on the ranges: that the
- * kernel let it take them is the proof that they are nobody else's. Throws Error.
+ * Wipes the signatures of the plan's edges. To be done when a device-mapper device lies on the ranges: that
+ * the kernel let it take them is the proof that they are nobody else's. Throws Error.
  */
 void wipe_edges(const Environment &env, const StorePlan &plan);
 

@@ -70,8 +70,8 @@ class BlockDevices {
    * told of all of them. */
   [[nodiscard]] virtual std::vector<ByteRange> file_extents(const std::string &path) = 0;
   /**
-   * Tells a device that ranges are not needed (BLKDISCARD). Throws Error, EBUSY if somebody has locked the device
-   * (flock) because he needs it as it is.
+   * Tells a device that ranges are not needed (BLKDISCARD). Throws Error, EBUSY if somebody has locked the
+   * device (flock) because he needs it as it is.
    * @param check  called when the device is open and its number cannot become another one's any more; throws
    * if it is not the right one
    */
