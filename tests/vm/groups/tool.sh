@@ -251,6 +251,7 @@ thaw_if_frozen() {
 }
 
 extend_while_held() {
+	local loop
 	attached "$more" -n raw
 	random_file /run/raw $((40 << 20))
 	dd if=/run/raw of=/dev/mapper/raw bs=1M oflag=direct status=none
@@ -270,6 +271,14 @@ extend_while_held() {
 	refused 5 'a snapshot uses' diffsnap extend daily -s "$store:60m+8m" -f
 	refused 5 'no snapshot' diffsnap extend nightly -s "$store:80m+8m"
 	refused 3 'no store' diffsnap extend daily -L +1g
+	# the kernel would not start the store again
+	truncate -s 16M /run/large-blocks
+	on_exit rm /run/large-blocks
+	modprobe loop
+	loop=$(losetup -f --show -b 4096 /run/large-blocks)
+	on_exit losetup -d "$loop"
+	refused 5 'has blocks of 4096 bytes' diffsnap extend daily -s "$loop"
+	cmp -n $((40 << 20)) /dev/diffsnap/daily/raw /run/raw
 	diffsnap remove daily
 	udevadm settle
 }
