@@ -29,31 +29,23 @@ static struct workqueue_struct *slow_wq;
  * Parking
  */
 
-static void retry_add(struct retry *retry, struct bio_list *parked,
-		      struct workqueue_struct *wq)
-{
-	if (bio_list_empty(parked))
-		return;
-	bio_list_merge(&retry->parked, parked);
-	queue_work(wq, &retry->work);
-}
-
 void snapshot_retry_parked(struct snapshot *snapshot, struct bio_list *parked)
 {
-	struct bio_list origins, images;
 	unsigned long flags;
 	struct bio *bio;
-
-	bio_list_init(&origins);
-	bio_list_init(&images);
-	while ((bio = bio_list_pop(parked)))
-		bio_list_add(bio_io(bio)->image ? &images : &origins, bio);
 
 	/* The references may be gone when the lock is; see free_work(). */
 	rcu_read_lock();
 	spin_lock_irqsave(&snapshot->retry_lock, flags);
-	retry_add(&snapshot->origin_retry, &origins, retry_wq);
-	retry_add(&snapshot->image_retry, &images, image_wq);
+	while ((bio = bio_list_pop(parked))) {
+		struct diffsnap_io *io = bio_io(bio);
+		struct member *member = io->member;
+		struct retry *retry = io->image ? &member->image_retry :
+						  &member->origin_retry;
+
+		bio_list_add(&retry->parked, bio);
+		queue_work(io->image ? image_wq : retry_wq, &retry->work);
+	}
 	spin_unlock_irqrestore(&snapshot->retry_lock, flags);
 	rcu_read_unlock();
 }
@@ -108,18 +100,22 @@ static void take_on(struct snapshot *snapshot, struct retry *retry)
 
 static void origin_retry_work(struct work_struct *work)
 {
-	struct snapshot *snapshot =
-		container_of(work, struct snapshot, origin_retry.work);
+	struct member *member = container_of(work, struct member, origin_retry.work);
 
-	take_on(snapshot, &snapshot->origin_retry);
+	take_on(member->snapshot, &member->origin_retry);
 }
 
 static void image_retry_work(struct work_struct *work)
 {
-	struct snapshot *snapshot =
-		container_of(work, struct snapshot, image_retry.work);
+	struct member *member = container_of(work, struct member, image_retry.work);
 
-	take_on(snapshot, &snapshot->image_retry);
+	take_on(member->snapshot, &member->image_retry);
+}
+
+static void retry_init(struct retry *retry, work_func_t work)
+{
+	bio_list_init(&retry->parked);
+	INIT_WORK(&retry->work, work);
 }
 
 /* What was taken does not come back by itself: it is part of a map. */
@@ -386,6 +382,8 @@ int snapshot_add(struct snapshot *snapshot, dev_t origin_dev)
 	spin_lock_init(&member->lock);
 	chunk_map_init(&member->map, member->nr_chunks);
 	cow_init_member(member);
+	retry_init(&member->origin_retry, origin_retry_work);
+	retry_init(&member->image_retry, image_retry_work);
 	list_add_tail(&member->node, &snapshot->members);
 	snapshot->nr_members++;
 	origin_set_member(origin, member, &snapshot->gate);
@@ -533,8 +531,10 @@ static void free_work(struct work_struct *work)
 	struct member *member, *next;
 
 	synchronize_rcu();
-	cancel_work_sync(&snapshot->origin_retry.work);
-	cancel_work_sync(&snapshot->image_retry.work);
+	list_for_each_entry(member, &snapshot->members, node) {
+		cancel_work_sync(&member->origin_retry.work);
+		cancel_work_sync(&member->image_retry.work);
+	}
 	cancel_work_sync(&snapshot->refill_work);
 	list_for_each_entry(member, &snapshot->members, node)
 		cancel_work_sync(&member->done_work);
@@ -617,11 +617,7 @@ static struct snapshot *snapshot_create(struct mapped_device *md, dev_t dev,
 	INIT_LIST_HEAD(&snapshot->members);
 	spin_lock_init(&snapshot->mode_lock);
 	spin_lock_init(&snapshot->retry_lock);
-	bio_list_init(&snapshot->origin_retry.parked);
-	bio_list_init(&snapshot->image_retry.parked);
 	mutex_init(&snapshot->event_mutex);
-	INIT_WORK(&snapshot->origin_retry.work, origin_retry_work);
-	INIT_WORK(&snapshot->image_retry.work, image_retry_work);
 	INIT_WORK(&snapshot->event_work, event_work);
 	INIT_WORK(&snapshot->refill_work, refill_work);
 	INIT_WORK(&snapshot->unstall_work, unstall_work);

@@ -59,9 +59,7 @@ struct snapshot {
 	mempool_t nodes;		/* of MAP_NODE_MAX bytes, for emergencies */
 	struct work_struct refill_work;	/* of nodes */
 
-	spinlock_t retry_lock;		/* irqs off; protects both lists */
-	struct retry origin_retry;
-	struct retry image_retry;
+	spinlock_t retry_lock;		/* irqs off; the members' retry lists */
 
 	struct mutex event_mutex;	/* protects event_ti */
 	struct dm_target *event_ti;	/* where events are raised, or NULL */
@@ -81,6 +79,13 @@ struct member {
 	struct chunk_map map;
 	struct rb_root claims;		/* of struct copy, by chunk */
 	unsigned int nr_changes;	/* of map and claims */
+
+	/*
+	 * Each member's own: who takes a request on may stand still in the queue
+	 * of the origin's real device.
+	 */
+	struct retry origin_retry;	/* lists: snapshot->retry_lock */
+	struct retry image_retry;
 
 	struct llist_head done;		/* copies whose data is complete */
 	struct work_struct done_work;	/* see cow.c */

@@ -46,6 +46,13 @@ scsi_errors() { echo "$1" >/sys/bus/pseudo/drivers/scsi_debug/opts; }
 # scsi_delay SECONDS: for each request from now on
 scsi_delay() { echo $(($1 * 250)) >/sys/bus/pseudo/drivers/scsi_debug/delay; }
 
+# What is still in its queue need not take its time, and nothing does from now on.
+scsi_hurry() {
+	echo offline >"/sys/block/${scsi_disk##*/}/device/state"
+	wait_until 30 scsi_delay 0
+	echo running >"/sys/block/${scsi_disk##*/}/device/state"
+}
+
 store_full() {
 	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 49152 --rounds 3 --round 6 --before 0.1 \
 		--expect-invalid --expect-status 'overflow store-full:28:' --max-write 60
@@ -188,14 +195,57 @@ hung_store() {
 	[[ $((SECONDS - start)) -lt 8 ]] || fail "a write took $((SECONDS - start)) s"
 	assert_eq "invalid store-timeout" "$(store_state snap) $(store_reason snap | cut -d : -f 1)"
 	shows /dev/mapper/data C 1024 8192
-	# what is still in its queue need not take its time
-	echo offline >"/sys/block/${scsi_disk##*/}/device/state"
+	# its removal has commands for it, too
+	scsi_hurry
 	for reader in "${readers[@]}"; do
 		wait "$reader" || echo "reader $reader: status $?"
 	done
-	# its removal has commands for it, too
-	wait_until 30 scsi_delay 0
-	echo running >"/sys/block/${scsi_disk##*/}/device/state"
+}
+
+# The device below an origin takes no more requests, so that who brings it one stands still.
+# A write to another origin, which waited for the store as one to that did, is not held up.
+blocked_origin() {
+	local blocked writer reader
+	add_scsi_disk max_queue=2
+	add_backing
+	add_origin blocked "$scsi_disk"
+	add_origin data "${disks[0]}"
+	fill /dev/mapper/blocked A 0 8
+	fill /dev/mapper/data A 0 4096
+	add_store snap /dev/mapper/backing 8 '' '2 buffer 4096'
+	take_snapshot snap blocked data
+	add_image image snap data
+	on_exit wait
+	on_exit scsi_hurry
+	on_exit resume_backing
+	# the buffer is full and stays so
+	dmsetup suspend --noflush --nolockfs backing
+	fill /dev/mapper/data B 0 2048
+	assert_eq 4096 "$(status_word snap 4)" "buffered sectors"
+	fill /dev/mapper/blocked B 0 4 &
+	blocked=$!
+	wait_until 10 has_word blocked 5 1
+	fill /dev/mapper/data B 2048 4 &
+	writer=$!
+	wait_until 10 has_word data 5 513
+	scsi_delay 5
+	for reader in 1 2 3 4 5 6; do
+		dd if="$scsi_disk" of=/dev/null bs=4k skip="${reader}00" count=1 iflag=direct status=none &
+	done
+	wait_until 5 grep -q '^ *2 ' "/sys/block/${scsi_disk##*/}/inflight"
+	sleep 0.5
+	dmsetup resume backing
+	timeout 4 tail --pid="$writer" -f /dev/null
+	wait "$writer"
+	kill -0 "$blocked"
+	wait "$blocked"
+	# udev looks at what was written
+	scsi_hurry
+	assert_eq active "$(store_state snap)"
+	shows /dev/mapper/image A 0 4096
+	shows /dev/mapper/data B 0 2052
+	shows /dev/mapper/blocked B 0 4
+	shows /dev/mapper/blocked A 4 4
 }
 
 nothing_buffered() { [[ $(status_word "$1" 4) == 0 ]]; }
@@ -401,6 +451,7 @@ test_case store-write-errors store_write_errors
 test_case store-read-errors store_read_errors
 test_case slow-store slow_store
 test_case hung-store hung_store
+test_case blocked-origin blocked_origin
 test_case slow-origin slow_origin
 test_case stalled-origin stalled_origin
 test_case store-suspended-for-a-while store_suspended_for_a_while
