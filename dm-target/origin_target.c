@@ -217,15 +217,20 @@ static int parse_features(struct origin_table *table, struct dm_arg_set *as, cha
 	return 0;
 }
 
-/* Writes of an origin would destroy what is preserved there. */
-static bool holds_store(dev_t dev)
+/*
+ * Returns which store is in the way of an origin @dev with the real device @real,
+ * or NULL: writes of the origin would destroy what is preserved, or what is
+ * preserved would be copied. Asked again by preresume, as a store whose table was
+ * only loaded is not known.
+ */
+static char *store_below(dev_t dev, dev_t real)
 {
-	bool found;
-
-	mutex_lock(&registry_mutex);
-	found = snapshot_find_on(dev);
-	mutex_unlock(&registry_mutex);
-	return found;
+	lockdep_assert_held(&registry_mutex);
+	if (snapshot_lies_on(real, NULL))
+		return "The real device holds a store";
+	if (snapshot_lies_on(dev, NULL))
+		return "The device holds a store";
+	return NULL;
 }
 
 /* Takes up the origin of the device, or makes one. */
@@ -262,6 +267,7 @@ static int origin_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	struct dm_arg_set as = { .argc = argc, .argv = argv };
 	struct origin_table *table;
 	const char *device;
+	char *store;
 	int r;
 
 	if (argc < 1) {
@@ -297,8 +303,12 @@ static int origin_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		goto put_device;
 	}
 
-	if (holds_store(table->real->bdev->bd_dev)) {
-		ti->error = "The real device holds a store";
+	mutex_lock(&registry_mutex);
+	store = store_below(disk_devt(dm_disk(dm_table_get_md(ti->table))),
+			    table->real->bdev->bd_dev);
+	mutex_unlock(&registry_mutex);
+	if (store) {
+		ti->error = store;
 		r = -EBUSY;
 		goto put_device;
 	}
@@ -360,11 +370,16 @@ static int origin_preresume(struct dm_target *ti)
 	struct origin_table *table = ti->private;
 	struct origin *origin = table->origin;
 	dev_t real_dev = table->real->bdev->bd_dev;
+	const char *store;
 	int r = 0;
 
 	mutex_lock(&registry_mutex);
 	origin_set_live(origin, table);
-	if (rcu_access_pointer(origin->member) && origin->real_dev != real_dev) {
+	store = store_below(origin->dev, real_dev);
+	if (store) {
+		DMERR("%s: cannot resume: %s", origin->name, store);
+		r = -EBUSY;
+	} else if (rcu_access_pointer(origin->member) && origin->real_dev != real_dev) {
 		DMERR("%s: the real device differs from the one that a snapshot holds",
 		      origin->name);
 		r = -EBUSY;

@@ -581,15 +581,15 @@ struct snapshot *snapshot_find(dev_t dev)
 	return NULL;
 }
 
-struct snapshot *snapshot_find_on(dev_t dev)
+bool snapshot_lies_on(dev_t dev, const struct mapped_device *except)
 {
 	struct snapshot *snapshot;
 
 	lockdep_assert_held(&registry_mutex);
 	list_for_each_entry(snapshot, &snapshots, node)
-		if (snapshot->store_dev == dev)
-			return snapshot;
-	return NULL;
+		if (snapshot->store_dev == dev && snapshot->md != except)
+			return true;
+	return false;
 }
 
 static struct snapshot *snapshot_create(struct mapped_device *md, dev_t dev,

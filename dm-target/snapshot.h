@@ -103,8 +103,8 @@ void snapshot_put_table(struct snapshot *snapshot);
 
 /* The snapshot of the store's dm device @dev, or NULL. Under registry_mutex. */
 struct snapshot *snapshot_find(dev_t dev);
-/* The one whose store lies on @dev, or NULL. Under registry_mutex. */
-struct snapshot *snapshot_find_on(dev_t dev);
+/* True if a store other than that of @except lies on @dev. Under registry_mutex. */
+bool snapshot_lies_on(dev_t dev, const struct mapped_device *except);
 
 void snapshot_get(struct snapshot *snapshot);
 /* For those who have only RCU: false if there is none to be had any more. */

@@ -156,24 +156,19 @@ static int parse_chunk_size(const char *arg, unsigned int *chunk, char **error)
  * waits for it. Nor may two write to one device, as they begin at the same sector.
  * Only the device itself is looked at; what lies further down is for those to
  * know who stacked it.
+ *
+ * Returns who is in the way of a store of @md on @dev, or NULL. The constructor
+ * asks so that it can refuse, but whatever has a table only that was not resumed
+ * is not known there yet: preresume asks again.
  */
-static int check_unused(struct dm_target *ti, dev_t dev)
+static char *device_user(const struct mapped_device *md, dev_t dev)
 {
-	struct mapped_device *md = dm_table_get_md(ti->table);
-	struct snapshot *other;
-	int r = 0;
-
-	mutex_lock(&registry_mutex);
-	other = snapshot_find_on(dev);
-	if (other && other->md != md) {
-		ti->error = "The store's device holds another store";
-		r = -EBUSY;
-	} else if (origin_find(dev) || origin_find_on(dev)) {
-		ti->error = "The store's device is an origin, or an origin's real device";
-		r = -EBUSY;
-	}
-	mutex_unlock(&registry_mutex);
-	return r;
+	lockdep_assert_held(&registry_mutex);
+	if (snapshot_lies_on(dev, md))
+		return "The store's device holds another store";
+	if (origin_find(dev) || origin_find_on(dev))
+		return "The store's device is an origin, or an origin's real device";
+	return NULL;
 }
 
 /* Takes up the snapshot of the device, or makes one. */
@@ -216,6 +211,7 @@ static int store_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	struct store_table *table;
 	unsigned int chunk_sectors;
 	const char *device;
+	char *user;
 	int r;
 
 	if (argc < 2) {
@@ -263,9 +259,14 @@ static int store_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		ti->error = "The store's device is too small";
 		goto put_device;
 	}
-	r = check_unused(ti, table->dev->bdev->bd_dev);
-	if (r)
+	mutex_lock(&registry_mutex);
+	user = device_user(dm_table_get_md(ti->table), table->dev->bdev->bd_dev);
+	mutex_unlock(&registry_mutex);
+	if (user) {
+		ti->error = user;
+		r = -EBUSY;
 		goto put_device;
+	}
 	r = get_snapshot(ti, table, chunk_sectors);
 	if (r)
 		goto put_device;
@@ -316,23 +317,35 @@ static void store_postsuspend(struct dm_target *ti)
 	store_drain(&table->snapshot->store);
 }
 
+/* Makes @bdev what the store lies on, unless it must not. */
+static int take_device(struct snapshot *snapshot, struct block_device *bdev)
+{
+	unsigned int logical_block = bdev_logical_block_size(bdev);
+	const char *user = device_user(snapshot->md, bdev->bd_dev);
+
+	if (user) {
+		DMERR("%s: cannot resume: %s", snapshot->name, user);
+		return -EBUSY;
+	}
+	if (snapshot->logical_block && snapshot->logical_block < logical_block) {
+		DMERR("%s: the store's logical block cannot become larger",
+		      snapshot->name);
+		return -EINVAL;
+	}
+	if (!snapshot->logical_block)
+		snapshot->logical_block = logical_block;
+	snapshot->store_dev = bdev->bd_dev;
+	return 0;
+}
+
 static int store_preresume(struct dm_target *ti)
 {
 	struct store_table *table = ti->private;
 	struct snapshot *snapshot = table->snapshot;
-	unsigned int logical_block = bdev_logical_block_size(table->dev->bdev);
-	int r = 0;
+	int r;
 
 	mutex_lock(&registry_mutex);
-	if (snapshot->logical_block && snapshot->logical_block < logical_block) {
-		DMERR("%s: the store's logical block cannot become larger",
-		      snapshot->name);
-		r = -EINVAL;
-	} else {
-		if (!snapshot->logical_block)
-			snapshot->logical_block = logical_block;
-		snapshot->store_dev = table->dev->bdev->bd_dev;
-	}
+	r = take_device(snapshot, table->dev->bdev);
 	mutex_unlock(&registry_mutex);
 	if (r)
 		return r;

@@ -145,6 +145,58 @@ $((size / 2)) $((size / 2)) linear ${disks[2]} 0"
 	shows /dev/mapper/image '\0' 0 64
 }
 
+# loaded NAME TABLE...: made, and not resumed
+loaded() {
+	local name=$1
+	shift
+	dmsetup create "$name" --notable
+	on_exit remove_device "$name"
+	dmsetup load "$name" --table "$*"
+}
+
+# not_resumed REGEX NAME: with a reason in the log
+not_resumed() {
+	mark_log
+	expect_fail 1 'Device or resource busy' dmsetup resume "$2"
+	logged "device-mapper: diffsnap: $(device_number "$2"): $1"
+}
+
+# What was nobody's when a table was loaded may be somebody's when it is resumed.
+devices_taken_meanwhile() {
+	local size
+	size=$(size_of "${disks[1]}")
+	loaded first "0 $size diffsnap-store ${disks[1]} 8"
+	loaded second "0 $size diffsnap-store ${disks[1]} 8"
+	loaded origin "0 $size diffsnap-origin ${disks[1]}"
+	dmsetup resume first
+	not_resumed 'cannot resume: The real device' origin
+	not_resumed "cannot resume: The store's device" second
+	remove_device first
+	dmsetup resume origin
+	not_resumed "cannot resume: The store's device" second
+	fill /dev/mapper/origin A 0 64
+	shows /dev/mapper/origin A 0 64
+	dmsetup remove --retry second
+
+	# an inactive table, of a store that is elsewhere
+	add_store moves "${disks[2]}" 8
+	remove_device origin
+	dmsetup load moves --table "0 $size diffsnap-store ${disks[1]} 8"
+	add_origin origin "${disks[1]}"
+	not_resumed "cannot resume: The store's device" moves
+	reload_device moves "0 $size diffsnap-store ${disks[2]} 8"
+	remove_device moves
+
+	# the store's device itself becomes an origin
+	add_device below "0 $size linear ${disks[2]} 0"
+	loaded above "0 $size diffsnap-store /dev/mapper/below 8"
+	dmsetup load below --table "0 $size diffsnap-origin ${disks[2]}"
+	not_resumed "cannot resume: The store's device" above
+	dmsetup clear below
+	dmsetup resume above
+	expect_fail 1 'Device or resource busy' dmsetup load below --table "0 $size diffsnap-origin ${disks[2]}"
+}
+
 # says REGEX MESSAGE: refused by the store "fresh", which stays as it was
 says() {
 	local errno=$1 before
@@ -386,6 +438,7 @@ oracle_hot() {
 test_case example example
 test_case tables tables
 test_case constructors-refuse constructors_refuse
+test_case devices-taken-meanwhile devices_taken_meanwhile
 test_case messages-refuse messages_refuse
 test_case cut-needs-its-members cut_needs_its_members
 test_case store-grows store_grows
