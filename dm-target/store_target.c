@@ -322,9 +322,19 @@ static int take_device(struct snapshot *snapshot, struct block_device *bdev)
 {
 	unsigned int logical_block = bdev_logical_block_size(bdev);
 	const char *user = device_user(snapshot->md, bdev->bd_dev);
+	struct store_usage usage;
 
 	if (user) {
 		DMERR("%s: cannot resume: %s", snapshot->name, user);
+		return -EBUSY;
+	}
+	/* The store is stopped: what gets a place from here on goes to @bdev. */
+	store_usage(&snapshot->store, &usage);
+	if (snapshot->store_dev && snapshot->store_dev != bdev->bd_dev &&
+	    usage.used && !snapshot_given_up(snapshot)) {
+		DMERR("%s: cannot resume: What the store holds is on device %u:%u",
+		      snapshot->name, MAJOR(snapshot->store_dev),
+		      MINOR(snapshot->store_dev));
 		return -EBUSY;
 	}
 	if (snapshot->logical_block && snapshot->logical_block < logical_block) {

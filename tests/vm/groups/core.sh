@@ -296,6 +296,30 @@ store_grows() {
 	assert_eq active "$(store_state snap)"
 }
 
+# The target does not move what a store holds: that is for the device below.
+store_stays_where_it_is() {
+	local size=32768
+	add_origin data "${disks[0]}"
+	add_store snap "$store_disk" 8 $size
+	dmsetup message snap 0 add /dev/mapper/data
+	# nothing there yet
+	reload_device snap "0 $size diffsnap-store ${disks[1]} 8"
+	dmsetup message snap 0 cut
+	add_image image snap data
+	fill /dev/mapper/data B 0 64
+	wait_until 10 has_word snap 4 0
+	dmsetup load snap --table "0 $size diffsnap-store ${disks[2]} 8"
+	not_resumed "cannot resume: What the store holds is on device $(stat -Lc %Hr:%Lr "${disks[1]}")" snap
+	reload_device snap "0 $size diffsnap-store ${disks[1]} 8"
+	assert_eq active "$(store_state snap)"
+	fill /dev/mapper/data B 64 64
+	shows /dev/mapper/image '\0' 0 1024
+	shows /dev/mapper/data B 0 128
+	# nobody needs it any more
+	dmsetup message snap 0 drop
+	reload_device snap "0 $size diffsnap-store ${disks[2]} 8"
+}
+
 low_water_event() {
 	local events waiter
 	add_origin data "${disks[0]}"
@@ -442,6 +466,7 @@ test_case devices-taken-meanwhile devices_taken_meanwhile
 test_case messages-refuse messages_refuse
 test_case cut-needs-its-members cut_needs_its_members
 test_case store-grows store_grows
+test_case store-stays-where-it-is store_stays_where_it_is
 test_case low-water-event low_water_event
 test_case store-cannot-be-read-or-written store_cannot_be_read_or_written
 test_case discard-releases discard_releases
