@@ -356,12 +356,21 @@ static void origin_dtr(struct dm_target *ti)
  */
 static void go_on_tracking(struct origin *origin, dev_t real_dev, u64 nr_sectors)
 {
+	struct member *member =
+		rcu_dereference_protected(origin->member,
+					  lockdep_is_held(&registry_mutex));
+
 	if (!origin->nr_sectors)
 		return;
+	/* The cut changes the tracker without its lock: no write is in then. */
+	if (member)
+		mutex_lock(&member->snapshot->lock);
 	if (origin->real_dev != real_dev)
 		tracker_renew(&origin->tracker);
 	else if (nr_sectors > origin->nr_sectors)
 		tracker_mark(&origin->tracker, origin->nr_sectors, nr_sectors);
+	if (member)
+		mutex_unlock(&member->snapshot->lock);
 }
 
 /* While a snapshot holds the origin, what lies under it must stay. */

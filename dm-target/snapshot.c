@@ -407,9 +407,20 @@ static void release_origins(struct snapshot *snapshot)
 	 * ahead of an image read that still finds the mode active.
 	 */
 	synchronize_rcu();
-	list_for_each_entry(member, &snapshot->members, node)
-		if (rcu_access_pointer(member->origin->member) == member)
-			origin_set_member(member->origin, NULL, NULL);
+	list_for_each_entry(member, &snapshot->members, node) {
+		struct origin *origin = member->origin;
+
+		if (rcu_access_pointer(origin->member) != member)
+			continue;
+		/*
+		 * What the origin has grown by since it was added is not in this
+		 * snapshot, and was maybe marked before the cut.
+		 */
+		if (origin->nr_sectors > member->nr_sectors)
+			tracker_mark(&origin->tracker, member->nr_sectors,
+				     origin->nr_sectors);
+		origin_set_member(origin, NULL, NULL);
+	}
 }
 
 int snapshot_drop(struct snapshot *snapshot)

@@ -240,6 +240,26 @@ tables() {
 	changed 0 ''
 }
 
+# What was added between add and cut is in no image of that snapshot, and in the next one.
+grows_before_the_cut() {
+	add_origin a "$disk" 65536
+	add_store snap "$store" 8
+	dmsetup message snap 0 add /dev/mapper/a
+	reload_device a "0 98304 diffsnap-origin $disk"
+	dmsetup message snap 0 cut
+	assert_eq 1 "$(number a)"
+	changed 0 ''
+	end_snapshot
+	changed 1 '65536+32768'
+	snapshot
+	changed 1 '65536+32768'
+	# and after the cut
+	reload_device a "0 196608 diffsnap-origin $disk"
+	changed 1 '65536+32768'
+	end_snapshot
+	changed 2 '98304+98304'
+}
+
 # Somebody else's table, while one of ours is there to come back to.
 foreign_table() {
 	local generation
@@ -367,6 +387,7 @@ test_case marks marks
 test_case wrong-questions wrong_questions
 test_case reset reset
 test_case tables tables
+test_case grows-before-the-cut grows_before_the_cut
 test_case foreign-table foreign_table
 test_case restored restored
 test_case restored-in-vain restored_in_vain
