@@ -16,6 +16,7 @@
 #include "chunk_map.h"
 
 struct diffsnap_io;
+struct feeder;
 struct member;
 struct store;
 
@@ -56,6 +57,7 @@ struct copy {
 
 	/* Of the store; protected by store->lock. */
 	unsigned int charged;		/* chunks charged to the buffer */
+	struct feeder *feeder;		/* who has them until it is committed */
 	struct rb_node place_node;	/* in store->buffer, by place */
 	struct list_head batch_node;
 	unsigned int nr_dead;

@@ -377,8 +377,12 @@ static struct copy *prepare_copy(struct member *member, struct diffsnap_io *io,
 	if (chunk_map_reserve(&member->map, chunk, gfp))
 		copy = ERR_PTR(-ENOMEM);
 	else
-		copy = store_copy_alloc(&snapshot->store, real, nr, !may_block, gfp);
+		copy = store_copy_alloc(&snapshot->store, &member->feeder, real, nr,
+					!may_block, gfp);
 
+	if (copy == ERR_PTR(-EDQUOT))
+		return store_await_reads(&snapshot->store, &member->feeder, io) ?
+			NULL : ERR_PTR(-EAGAIN);
 	if (copy == ERR_PTR(-EBUSY))
 		return store_throttle(&snapshot->store, io, false) ?
 			NULL : ERR_PTR(-EAGAIN);

@@ -384,6 +384,7 @@ int snapshot_add(struct snapshot *snapshot, dev_t origin_dev)
 	cow_init_member(member);
 	retry_init(&member->origin_retry, origin_retry_work);
 	retry_init(&member->image_retry, image_retry_work);
+	store_add_feeder(&snapshot->store, &member->feeder);
 	list_add_tail(&member->node, &snapshot->members);
 	snapshot->nr_members++;
 	origin_set_member(origin, member, &snapshot->gate);

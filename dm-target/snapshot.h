@@ -87,6 +87,8 @@ struct member {
 	struct retry origin_retry;	/* lists: snapshot->retry_lock */
 	struct retry image_retry;
 
+	struct feeder feeder;		/* protected by store->lock */
+
 	struct llist_head done;		/* copies whose data is complete */
 	struct work_struct done_work;	/* see cow.c */
 };

@@ -29,20 +29,112 @@ static void uncharge(struct store *store, unsigned int nr)
 	store->nr_charged -= nr;
 }
 
-struct copy *store_copy_alloc(struct store *store, struct block_device *bdev,
-			      unsigned int nr, bool queue, gfp_t gfp)
-{
-	struct copy *copy;
+/*
+ * Feeders
+ *
+ * What is dirty leaves the buffer as fast as the store writes, which is watched.
+ * What is being read leaves it as fast as an origin's device answers, which may
+ * be never, and is waited for by nobody but the writes of that origin.
+ */
 
-	nr = min(nr, store->copy_max);
+void store_add_feeder(struct store *store, struct feeder *feeder)
+{
+	feeder->nr_reading = 0;
+	bio_list_init(&feeder->waiting);
+	spin_lock(&store->lock);
+	list_add_tail(&feeder->node, &store->feeders);
+	store->nr_feeders++;
+	spin_unlock(&store->lock);
+}
+
+/*
+ * How many chunks of one feeder may be on their way from its device: if those of
+ * all others stay there, the last one still has its own part, and never less room
+ * in the whole buffer than wakes the throttled. Who is alone has all.
+ */
+static u64 feeder_limit(const struct store *store)
+{
+	u64 limit = store_buffer_limit(store);
+
+	lockdep_assert_held(&store->lock);
+	if (store->nr_feeders < 2)
+		return limit;
+	return max(div_u64(limit - store_wake_room(store), store->nr_feeders), 1ULL);
+}
+
+/*
+ * @nr chunks of @feeder's are no longer being read. Moves those to @parked who
+ * waited for that, when half of the limit is free: each of them will ask anew.
+ */
+static void end_reading(struct store *store, struct feeder *feeder, unsigned int nr,
+			struct bio_list *parked)
+{
+	lockdep_assert_held(&store->lock);
+	feeder->nr_reading -= nr;
+	if (feeder->nr_reading > feeder_limit(store) / 2)
+		return;
+	bio_list_merge(parked, &feeder->waiting);
+	bio_list_init(&feeder->waiting);
+}
+
+static void go_on(struct store *store, struct bio_list *parked)
+{
+	if (!bio_list_empty(parked))
+		store->ops->go_on(store, parked);
+}
+
+bool store_await_reads(struct store *store, struct feeder *feeder,
+		       struct diffsnap_io *io)
+{
+	bool parked = false;
 
 	spin_lock(&store->lock);
-	if ((queue && !bio_list_empty(&store->throttled)) ||
-	    (store->nr_charged && store->nr_charged + nr > store_buffer_limit(store))) {
-		spin_unlock(&store->lock);
-		return ERR_PTR(-EBUSY);
+	/* Whatever is being read ends, and looks who waits. */
+	if (feeder->nr_reading && !store->ops->given_up(store)) {
+		store_park(store, &feeder->waiting, io);
+		parked = true;
 	}
+	spin_unlock(&store->lock);
+	return parked;
+}
+
+/*
+ * Copies before they are in the buffer
+ */
+
+/* Charges @nr chunks, or fewer: what @feeder may have. Returns how many, or an error. */
+static int charge(struct store *store, struct feeder *feeder, unsigned int nr, bool queue)
+{
+	u64 limit = feeder_limit(store);
+
+	lockdep_assert_held(&store->lock);
+	nr = min_t(u64, nr, limit);
+	if ((queue && !bio_list_empty(&feeder->waiting)) ||
+	    (feeder->nr_reading && feeder->nr_reading + nr > limit))
+		return -EDQUOT;
+	if ((queue && !bio_list_empty(&store->throttled)) ||
+	    (store->nr_charged && store->nr_charged + nr > store_buffer_limit(store)))
+		return -EBUSY;
+	feeder->nr_reading += nr;
 	store->nr_charged += nr;
+	return nr;
+}
+
+struct copy *store_copy_alloc(struct store *store, struct feeder *feeder,
+			      struct block_device *bdev, unsigned int nr,
+			      bool queue, gfp_t gfp)
+{
+	struct bio_list parked;
+	struct copy *copy;
+	int r;
+
+	spin_lock(&store->lock);
+	r = charge(store, feeder, min(nr, store->copy_max), queue);
+	if (r < 0) {
+		spin_unlock(&store->lock);
+		return ERR_PTR(r);
+	}
+	nr = r;
 	copy = copy_take_spare(store, nr);
 	spin_unlock(&store->lock);
 
@@ -51,15 +143,19 @@ struct copy *store_copy_alloc(struct store *store, struct block_device *bdev,
 	else
 		copy = copy_create(store, bdev, nr, gfp);
 	if (!copy) {
+		bio_list_init(&parked);
 		spin_lock(&store->lock);
 		uncharge(store, nr);
+		end_reading(store, feeder, nr, &parked);
 		/* Somebody may have been throttled by this charge alone. */
 		if (!bio_list_empty(&store->throttled))
 			write_behind_kick(store);
 		spin_unlock(&store->lock);
+		go_on(store, &parked);
 		return ERR_PTR(-ENOMEM);
 	}
 	copy->charged = nr;
+	copy->feeder = feeder;
 	return copy;
 }
 
@@ -91,15 +187,19 @@ int store_copy_place(struct copy *copy, unsigned int nr)
 void store_copy_free(struct copy *copy, bool placed)
 {
 	struct store *store = copy->store;
+	struct bio_list parked;
 
+	bio_list_init(&parked);
 	spin_lock(&store->lock);
 	uncharge(store, copy->charged);
+	end_reading(store, copy->feeder, copy->charged, &parked);
 	if (placed)
 		space_free(&store->space, copy->place, copy->nr);
 	if (!bio_list_empty(&store->throttled))
 		write_behind_kick(store);
 	spin_unlock(&store->lock);
 	copy_put(copy);
+	go_on(store, &parked);
 }
 
 /*
@@ -159,10 +259,13 @@ void store_buffer_remove(struct store *store, struct copy *copy)
 void store_commit(struct copy *copy)
 {
 	struct store *store = copy->store;
+	struct bio_list parked;
 	bool due;
 
+	bio_list_init(&parked);
 	spin_lock(&store->lock);
 	copy->state = COPY_DIRTY;
+	end_reading(store, copy->feeder, copy->charged, &parked);
 	/* Nothing was expected of the device before. */
 	if (!store->nr_dirty)
 		store->progress = jiffies;
@@ -172,6 +275,7 @@ void store_commit(struct copy *copy)
 	spin_unlock(&store->lock);
 
 	write_behind_start(store, due);
+	go_on(store, &parked);
 }
 
 /*
@@ -363,8 +467,7 @@ int store_start(struct store *store, struct block_device *bdev, u64 sectors,
 	if (r)
 		return r;
 
-	if (!bio_list_empty(&parked))
-		store->ops->go_on(store, &parked);
+	go_on(store, &parked);
 	write_behind_kick(store);
 	return 0;
 }
@@ -437,6 +540,7 @@ int store_init(struct store *store, const struct store_ops *ops,
 	BUILD_BUG_ON(1U << COPY_MAX_SHIFT != COPY_MAX_PAGES);
 	store->buffer = RB_ROOT;
 	store->stopped = true;
+	INIT_LIST_HEAD(&store->feeders);
 	INIT_LIST_HEAD(&store->retired[0]);
 	INIT_LIST_HEAD(&store->retired[1]);
 	bio_list_init(&store->stalled);

@@ -57,6 +57,17 @@ struct store_settings {
 	unsigned int full_wait_ms;	/* 0: give up at once */
 };
 
+/*
+ * One of those whose copies share the buffer: a member. As long as its copies are
+ * being read, what they were charged is bounded, so that one whose device stands
+ * still leaves room for the others. Protected by store->lock.
+ */
+struct feeder {
+	struct list_head node;		/* in store->feeders */
+	u64 nr_reading;			/* chunks charged and not committed yet */
+	struct bio_list waiting;	/* until less is; never while it is 0 */
+};
+
 struct store {
 	const struct store_ops *ops;
 	unsigned int chunk_shift;	/* log2 of sectors per chunk */
@@ -90,6 +101,8 @@ struct store {
 	u64 write_cursor;		/* the place to go on writing from */
 	u64 nr_charged;			/* chunks in memory, or about to be */
 	u64 nr_dirty;			/* chunks of dirty copies */
+	struct list_head feeders;
+	unsigned int nr_feeders;
 	unsigned int nr_batches;	/* in flight */
 	struct list_head batches_in_flight;
 	unsigned long progress;		/* jiffies: last sign of life */
@@ -125,15 +138,20 @@ void store_stop(struct store *store);
 /* Waits until what was submitted has ended. After store_stop(); sleeps. */
 void store_drain(struct store *store);
 
+/* Adds one to those who share the buffer, for the life of the store. */
+void store_add_feeder(struct store *store, struct feeder *feeder);
+
 /*
  * Makes a copy of at most @nr chunks that reads from @bdev: charges the buffer
  * and allocates the pages. copy->nr tells how many chunks it became. Returns
- * ERR_PTR(-EBUSY) if the buffer is full (store_throttle() is the answer), or
+ * ERR_PTR(-EDQUOT) if too much of @feeder's is being read (store_await_reads() is
+ * the answer), ERR_PTR(-EBUSY) if the buffer is full (store_throttle() is), or
  * ERR_PTR(-ENOMEM), which does not happen if @gfp may sleep. @queue: respect
  * those who wait already.
  */
-struct copy *store_copy_alloc(struct store *store, struct block_device *bdev,
-			      unsigned int nr, bool queue, gfp_t gfp);
+struct copy *store_copy_alloc(struct store *store, struct feeder *feeder,
+			      struct block_device *bdev, unsigned int nr,
+			      bool queue, gfp_t gfp);
 
 /*
  * Gives a copy its place; it becomes shorter if space is in pieces. Returns
@@ -185,6 +203,13 @@ void store_read_end(struct store *store, unsigned int epoch);
  * Returns false if it need not wait (any more): try again.
  */
 bool store_throttle(struct store *store, struct diffsnap_io *io, bool for_space);
+
+/*
+ * Parks @io until less of @feeder's is being read. Returns false if it need not
+ * wait (any more): try again.
+ */
+bool store_await_reads(struct store *store, struct feeder *feeder,
+		       struct diffsnap_io *io);
 
 /*
  * Hands all parked requests to store_ops::go_on, from a worker that nothing of

@@ -34,9 +34,20 @@ void store_park(struct store *store, struct bio_list *list,
 /* Where store_drain() waits, of any store; rare enough for one queue. */
 extern wait_queue_head_t store_drain_waitq;
 
+/*
+ * What the buffer may hold: what the table says, but a largest copy and two chunks
+ * of each feeder at least, which feeder_limit() needs.
+ */
 static inline u64 store_buffer_limit(const struct store *store)
 {
-	return store->settings.buffer >> store->chunk_shift;
+	return max_t(u64, store->settings.buffer >> store->chunk_shift,
+		     store->copy_max + 2 * store->nr_feeders);
+}
+
+/* Who is throttled goes on when there is so much room: less would not go far. */
+static inline u64 store_wake_room(const struct store *store)
+{
+	return max_t(u64, store_buffer_limit(store) / 8, store->copy_max);
 }
 
 /*

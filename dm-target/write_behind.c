@@ -249,15 +249,13 @@ static void forget_dirty(struct store *store)
 static void wake_throttled(struct store *store)
 {
 	struct bio_list parked;
-	u64 room;
 
 	bio_list_init(&parked);
 	spin_lock(&store->lock);
 	if (store->waits_for_space && space_available(&store->space))
 		store->waits_for_space = false;
-	room = max_t(u64, store_buffer_limit(store) / 8, store->copy_max);
 	if (!store->waits_for_space &&
-	    store->nr_charged + room <= store_buffer_limit(store)) {
+	    store->nr_charged + store_wake_room(store) <= store_buffer_limit(store)) {
 		bio_list_merge(&parked, &store->throttled);
 		bio_list_init(&store->throttled);
 	}
@@ -374,6 +372,7 @@ static void store_release_work(struct work_struct *work)
 {
 	struct store *store = container_of(work, struct store, release_work);
 	struct bio_list parked;
+	struct feeder *feeder;
 
 	bio_list_init(&parked);
 	spin_lock(&store->lock);
@@ -381,6 +380,10 @@ static void store_release_work(struct work_struct *work)
 	bio_list_init(&store->throttled);
 	bio_list_merge(&parked, &store->stalled);
 	bio_list_init(&store->stalled);
+	list_for_each_entry(feeder, &store->feeders, node) {
+		bio_list_merge(&parked, &feeder->waiting);
+		bio_list_init(&feeder->waiting);
+	}
 	spin_unlock(&store->lock);
 
 	if (!bio_list_empty(&parked))

@@ -170,6 +170,52 @@ stalled_origin() {
 	shows /dev/mapper/image A 0 8192
 }
 
+# Two origins' devices stand still, with more to be copied than the buffer takes. The third
+# one of the set goes on.
+stalled_origins_beside_another() {
+	local at name writer stalled=() writers=()
+	add_device first-real "0 65536 linear ${disks[0]} 0"
+	add_device second-real "0 65536 linear ${disks[0]} 65536"
+	add_origin first /dev/mapper/first-real
+	add_origin second /dev/mapper/second-real
+	add_origin data "${disks[1]}"
+	for name in first second data; do fill "/dev/mapper/$name" A 0 6144; done
+	add_store snap "$store_disk" 8 '' '4 store_timeout 1000 buffer 4096'
+	take_snapshot snap first second data
+	for name in first second data; do add_image "$name-image" snap "$name"; done
+	on_exit dmsetup resume first-real second-real
+	dmsetup suspend --noflush --nolockfs first-real
+	dmsetup suspend --noflush --nolockfs second-real
+	for at in 0 1 2 3 4 5; do
+		for name in first second; do
+			dd if=/dev/zero of=/dev/mapper/$name bs=1M count=1 seek=$at oflag=direct status=none &
+			stalled+=("$!")
+		done
+	done
+	wait_until 10 has_word first 5 6
+	wait_until 10 has_word second 5 6
+	for at in 0 1 2 3 4 5; do
+		dd if=/dev/zero of=/dev/mapper/data bs=1M count=1 seek=$at oflag=direct status=none &
+		writers+=("$!")
+	done
+	for writer in "${writers[@]}"; do
+		timeout 10 tail --pid="$writer" -f /dev/null
+		wait "$writer"
+	done
+	shows /dev/mapper/data-image A 0 6144
+	# their time does not count as the store's
+	sleep 2
+	assert_eq active "$(store_state snap)"
+	for writer in "${stalled[@]}"; do kill -0 "$writer"; done
+	dmsetup resume first-real second-real
+	for writer in "${stalled[@]}"; do wait "$writer"; done
+	assert_eq active "$(store_state snap)"
+	for name in first second data; do
+		shows "/dev/mapper/$name" '\0' 0 6144
+		shows "/dev/mapper/$name-image" A 0 6144
+	done
+}
+
 resume_backing() { dmsetup resume backing; }
 
 # Its queue is as full as can be, so that whoever wants to read or write it stands still:
@@ -454,6 +500,7 @@ test_case hung-store hung_store
 test_case blocked-origin blocked_origin
 test_case slow-origin slow_origin
 test_case stalled-origin stalled_origin
+test_case stalled-origins-beside-another stalled_origins_beside_another
 test_case store-suspended-for-a-while store_suspended_for_a_while
 test_case store-suspended-for-too-long store_suspended_for_too_long
 test_case suspends-of-our-own suspends_of_our_own
