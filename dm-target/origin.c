@@ -146,12 +146,10 @@ static void origin_lose(struct origin *origin)
 	tracker_renew(&origin->tracker);
 }
 
-bool origin_put_table(struct origin *origin, const void *table)
+void origin_put_table(struct origin *origin, const void *table)
 {
-	bool lost = origin->live_table == table;
-
 	lockdep_assert_held(&registry_mutex);
-	if (lost)
+	if (origin->live_table == table)
 		origin_lose(origin);
 	if (!--origin->nr_tables) {
 		list_del(&origin->node);
@@ -162,7 +160,6 @@ bool origin_put_table(struct origin *origin, const void *table)
 		origin_go_on(origin);
 	}
 	origin_put(origin);
-	return lost;
 }
 
 void origin_set_live(struct origin *origin, const void *table)

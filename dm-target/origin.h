@@ -94,10 +94,10 @@ struct origin *origin_get_table(struct mapped_device *md, dev_t dev,
  * Counts one table less. If it was the device's live one, then another target's
  * has taken its place, or the device goes: writes may have passed that nobody
  * saw. The snapshot that held the origin is given up, and the tracker begins a
- * new generation; returns true then. The last table makes the origin gone: what is
- * stalled is sent on. Under registry_mutex.
+ * new generation. The last table makes the origin gone: what is stalled is sent
+ * on. Under registry_mutex.
  */
-bool origin_put_table(struct origin *origin, const void *table);
+void origin_put_table(struct origin *origin, const void *table);
 
 /* @table is the device's live one from now on. Under registry_mutex. */
 void origin_set_live(struct origin *origin, const void *table);
@@ -162,8 +162,9 @@ extern wait_queue_head_t origin_drain_waitq;
 /*
  * Waits until no old contents are being read from the real device. A copy's read
  * can outlive the write that began it: one that wanted several goes on as soon as
- * the snapshot is given up. Nothing new may begin: the origin's live table has
- * ended. Sleeps; what is in flight does not wait for us.
+ * the snapshot is given up. If the origin goes on with another real device, what is
+ * read from that one is waited for as well; it ends, as each chunk is copied once.
+ * Sleeps; what is in flight does not wait for us.
  */
 void origin_drain_reads(struct origin *origin);
 

@@ -21,6 +21,7 @@ struct origin_table {
 	struct dm_dev *real;
 	unsigned int tracking_block;	/* sectors; 0: not given */
 	bool has_feature_count;		/* for the table line */
+	bool was_live;			/* it was resumed; registry_mutex */
 };
 
 /*
@@ -333,17 +334,30 @@ free:
 	return r;
 }
 
+/*
+ * True if old contents may still be read from @table's real device, which dm is
+ * about to close: not if the device's live table has it open, too.
+ */
+static bool may_be_read(const struct origin_table *table)
+{
+	const struct origin_table *live = table->origin->live_table;
+
+	lockdep_assert_held(&registry_mutex);
+	return table->was_live && (!live || live->real->bdev != table->real->bdev);
+}
+
 static void origin_dtr(struct dm_target *ti)
 {
 	struct origin_table *table = ti->private;
 	struct origin *origin = table->origin;
-	bool lost;
+	bool drain;
 
 	origin_get(origin);
 	mutex_lock(&registry_mutex);
-	lost = origin_put_table(origin, table);
+	origin_put_table(origin, table);
+	drain = may_be_read(table);
 	mutex_unlock(&registry_mutex);
-	if (lost)
+	if (drain)
 		origin_drain_reads(origin);
 	origin_put(origin);
 	dm_put_device(ti, table->real);
@@ -393,6 +407,7 @@ static int origin_preresume(struct dm_target *ti)
 		      origin->name);
 		r = -EBUSY;
 	} else {
+		table->was_live = true;
 		go_on_tracking(origin, real_dev, ti->len);
 		origin->real_dev = real_dev;
 		origin->nr_sectors = ti->len;

@@ -380,9 +380,8 @@ origin_read_error() {
 }
 
 # A write goes on when its snapshot is given up, also while other old contents of its are
-# still being read. The origin's table waits for those when it goes.
-origin_ends_while_it_is_read() {
-	local start
+# still being read: for five seconds more.
+read_for_too_long() {
 	modprobe dm-delay
 	# of three chunks the first cannot be read, the second is settled, the third comes late;
 	# they are where udev does not look
@@ -396,13 +395,37 @@ origin_ends_while_it_is_read() {
 	add_store snap "$store_disk" 8
 	take_snapshot snap data
 	fill /dev/mapper/data B 8196 4
-	start=$(now_ms)
+	read_began=$(now_ms)
 	expect_fail 1 'Input/output error' \
 		dd if=/dev/zero of=/dev/mapper/data bs=12k count=1 seek=8M oflag=direct,seek_bytes
-	at_least 1 $((start + 4000 - $(now_ms))) "milliseconds that the read still lasted"
+	at_least 1 $((read_began + 4000 - $(now_ms))) "milliseconds that the read still lasted"
 	assert_match '^origin-read:' "$(store_reason snap)"
+}
+
+# The origin's table waits for that when it goes,
+origin_ends_while_it_is_read() {
+	read_for_too_long
 	dmsetup remove --retry data
-	at_least 5000 $(($(now_ms) - start)) "milliseconds until the origin had gone"
+	at_least 5000 $(($(now_ms) - read_began)) "milliseconds until the origin had gone"
+}
+
+# also when it makes room for one with another real device,
+origin_moves_while_it_is_read() {
+	read_for_too_long
+	dmsetup message snap 0 drop
+	reload_device data "0 32768 diffsnap-origin ${disks[1]}"
+	at_least 5000 $(($(now_ms) - read_began)) "milliseconds until the former device was let go"
+	fill /dev/mapper/data C 0 64
+	shows "${disks[1]}" C 0 64
+}
+
+# or for one that cannot be resumed.
+origin_may_not_move_while_it_is_read() {
+	read_for_too_long
+	dmsetup load data --table "0 32768 diffsnap-origin ${disks[1]}"
+	expect_fail 1 'Device or resource busy' dmsetup resume data
+	at_least 5000 $(($(now_ms) - read_began)) "milliseconds until the former device was let go"
+	reload_device data "0 32768 diffsnap-origin /dev/mapper/real"
 }
 
 # A read of the image that the origin's device cannot serve harms only itself.
@@ -508,6 +531,8 @@ test_case store-removed-by-force store_removed_by_force
 test_case origin-removed-by-force origin_removed_by_force
 test_case origin-read-error origin_read_error
 test_case origin-ends-while-it-is-read origin_ends_while_it_is_read
+test_case origin-moves-while-it-is-read origin_moves_while_it_is_read
+test_case origin-may-not-move-while-it-is-read origin_may_not_move_while_it_is_read
 test_case image-read-error image_read_error
 test_case image-in-use image_in_use
 test_case module-in-use module_in_use
