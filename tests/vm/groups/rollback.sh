@@ -285,20 +285,36 @@ on_slow_disk() {
 	copy_of /dev/mapper/slow now
 }
 
+# A rollback to the slow disk is under way: its number in pid, what it says in the file "said".
+begun() {
+	slowed 100
+	diffsnap rollback -y one &>said &
+	pid=$!
+	on_exit end_process "$pid"
+	wait_until 120 image_is_locked
+	sleep 3
+}
+
+end_process() {
+	[[ -d /proc/$1 ]] || return 0
+	kill -KILL "$1"
+	slowed 0
+	wait "$1" || [[ $? -eq 137 ]]
+}
+
+image_is_locked() { ! flock --shared --nonblock /dev/mapper/diffsnap-one-slow true; }
+
 # Killed on the way, the origin is neither the one nor the other, and the next run completes it.
 killed() {
 	local pid status=0
 	on_slow_disk
-	slowed 20
-	diffsnap rollback -y one &
-	pid=$!
-	sleep 3
+	begun
 	# nobody else may have it meanwhile
 	expect_fail 32 'busy|mounted' mount -t ext4 /dev/mapper/slow /mnt
 	expect_fail 5 'somebody' diffsnap rollback -y one
 	expect_fail 5 'in use|busy' diffsnap remove one
-	kill -KILL $pid
-	wait $pid || status=$?
+	kill -KILL "$pid"
+	wait "$pid" || status=$?
 	assert_eq 137 $status "status of what was killed"
 	if same_as_file /dev/mapper/slow cut; then fail "it was completed"; fi
 	if same_as_file /dev/mapper/slow now; then fail "nothing was written"; fi
@@ -315,25 +331,19 @@ killed() {
 released_meanwhile() {
 	local pid status=0
 	on_slow_disk
-	slowed 20
-	diffsnap rollback -y one &
-	pid=$!
-	sleep 3
+	begun
 	expect_fail 5 'as a rollback does' diffsnap release one/slow 0+64m
 	expect_fail 5 'as a rollback does' sent_and_released
 	slowed 0
-	wait $pid
+	wait "$pid"
 	same_as_file /dev/mapper/slow cut
 	same_as_file /dev/diffsnap/one/slow cut
 	# who does not ask is noticed
 	scattered /dev/mapper/slow 64M
-	slowed 20
-	diffsnap rollback -y one &>said &
-	pid=$!
-	sleep 3
+	begun
 	blkdiscard -f -o $((60 << 20)) -l $((4 << 20)) /dev/mapper/diffsnap-one-slow
 	slowed 0
-	wait $pid || status=$?
+	wait "$pid" || status=$?
 	assert_eq 5 $status "status with ranges released"
 	assert_match 'released' "$(<said)"
 	assert_match 'rolled back in part' "$(<said)"
