@@ -82,6 +82,8 @@ class Member {
   std::shared_mutex gate;
 
  private:
+  int image_write_part(const void *buffer, std::uint64_t sector, std::uint64_t count, std::size_t begin,
+                       std::size_t end);
   template <typename Function>
   int for_chunks(std::uint64_t sector, std::uint64_t count, Function function);
   std::size_t chunk_bytes(std::uint64_t chunk) const;
@@ -255,10 +257,21 @@ int Member::image_read(void *buffer, std::uint64_t sector, std::uint64_t count) 
 }
 
 int Member::image_write(const void *buffer, std::uint64_t sector, std::uint64_t count) {
-  const auto *from = static_cast<const unsigned char *>(buffer);
-
   if (backend_.invalid)
     return EIO;
+  if (!backend_.fault("image-write-in-two"))
+    return image_write_part(buffer, sector, count, 0, sector_size);
+
+  const int error = image_write_part(buffer, sector, count, 0, sector_size / 2);
+
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return error ? error : image_write_part(buffer, sector, count, sector_size / 2, sector_size);
+}
+
+// Of each sector the bytes from begin to before end.
+int Member::image_write_part(const void *buffer, std::uint64_t sector, std::uint64_t count, std::size_t begin,
+                             std::size_t end) {
+  const auto *from = static_cast<const unsigned char *>(buffer);
 
   return for_chunks(sector, count, [&](std::uint64_t chunk, std::size_t offset, std::size_t bytes) {
     if (backend_.fault("image-to-origin"))
@@ -270,7 +283,8 @@ int Member::image_write(const void *buffer, std::uint64_t sector, std::uint64_t 
         return error;
     }
     if (settled_[chunk] && !backend_.fault("image-lost-write"))
-      std::memcpy(preserved_[chunk].data() + offset, from, bytes);
+      for (std::size_t at = 0; at < bytes; at += sector_size)
+        std::memcpy(preserved_[chunk].data() + offset + at + begin, from + at + begin, end - begin);
     from += bytes;
     return 0;
   });
@@ -454,7 +468,8 @@ std::unique_ptr<Backend> make_file_backend(const FileBackendOptions &options) {
 }
 
 const std::vector<std::string> &file_backend_faults() {
-  // overflow is no fault of the image: it fails, as one that is full does.
+  // overflow is no fault of the image: it fails, as one that is full does. Nor is
+  // image-write-in-two: disks of memory and of files do so.
   static const std::vector<std::string> faults = {
       "no-copy",
       "torn",
@@ -463,6 +478,7 @@ const std::vector<std::string> &file_backend_faults() {
       "lost-write",
       "image-lost-write",
       "image-lost-discard",
+      "image-write-in-two",
       "image-to-origin",
       "discard-partial",
       "cut-apart",

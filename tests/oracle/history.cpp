@@ -223,7 +223,7 @@ bool History::check(std::uint64_t sector, const Content *found, std::uint64_t co
     for (unsigned at = offset; at < offset + length; at++) {
       const Content content = *found++;
 
-      if (superseded[at] == 0 && base_[first + at] == content)
+      if (content == content_mixed || (superseded[at] == 0 && base_[first + at] == content))
         continue;
       acceptable_locked(index, at, superseded, look, contents);
       if (std::find(contents.begin(), contents.end(), content) != contents.end()) {

@@ -9,7 +9,9 @@
 //   - another write to the sector began after W had ended, and ended itself
 //     before the look began: then W was overwritten.
 // Writes that overlap in time may be found in any order; that is all that a
-// block device promises.
+// block device promises. It may find a mixture of them, too, even in one sector:
+// disks made of memory or of a file's cached pages copy a request byte by byte
+// while they serve another.
 //
 // The cut of a snapshot is such a look, at all sectors of all origins, with
 // the interval from before the message was sent until it returned.
@@ -108,7 +110,7 @@ class History {
 
   // Whether contents that were found during the look are acceptable. An
   // ambiguous base is pinned to what was found first: from then on nothing
-  // else is acceptable.
+  // else is acceptable. content_mixed is for the caller to have judged.
   bool check(std::uint64_t sector, const Content *found, std::uint64_t count, const Look &look,
              Mismatch *mismatch);
 

@@ -299,6 +299,7 @@ void print_report(const Report &report, const RunOptions &options) {
       {"image_read_errors", report.image_read_errors},
       {"races", report.races},
       {"first_write_races", report.first_write_races},
+      {"mixed_sectors", report.mixed_sectors},
       {"image_writes", report.image_writes},
       {"image_write_sectors", report.image_write_sectors},
       {"image_no_space", report.image_no_space},

@@ -105,6 +105,29 @@ TEST_CASE("a sector of two writes is torn, wherever they meet") {
   }
 }
 
+TEST_CASE("a mixture is of the writes it is said to be of, and of no others") {
+  const Stamp old{1, 5, make_version(3, 10)};
+  const Stamp fresh{1, 5, make_version(3, 11)};
+  const Stamp other{1, 5, make_version(3, 12)};
+  const Stamp zeroes{1, 5, content_zero};
+  std::array<char, sector_size> sector;
+  std::array<char, sector_size> head;
+
+  write_stamp(sector.data(), old);
+  write_stamp(head.data(), fresh);
+  std::copy(head.begin(), head.begin() + 192, sector.begin());
+  CHECK(is_mixture(sector.data(), {old, fresh}));
+  CHECK(is_mixture(sector.data(), {fresh, other, old}));
+  CHECK_FALSE(is_mixture(sector.data(), {old}));
+  CHECK_FALSE(is_mixture(sector.data(), {fresh}));
+  CHECK_FALSE(is_mixture(sector.data(), {old, other}));
+  CHECK_FALSE(is_mixture(sector.data(), {fresh, zeroes}));
+  CHECK_FALSE(is_mixture(sector.data(), {}));
+  std::fill(sector.begin() + 192, sector.end(), 0);
+  CHECK(is_mixture(sector.data(), {fresh, zeroes}));
+  CHECK_FALSE(is_mixture(sector.data(), {fresh, old}));
+}
+
 TEST_CASE("zeroes and garbage are told apart") {
   std::array<char, sector_size> sector{};
 

@@ -308,7 +308,7 @@ class Runner {
   std::atomic<bool> failed_{false};
 
   Counter write_count_, write_sectors_, durable_, nowait_, nowait_refused_, discards_, zeroes_, flushes_,
-      image_reads_, image_read_sectors_, image_read_errors_, races_, first_races_, image_writes_,
+      image_reads_, image_read_sectors_, image_read_errors_, races_, first_races_, mixed_, image_writes_,
       image_write_sectors_, image_no_space_, image_discards_, image_zeroes_, max_write_us_;
 };
 
@@ -405,24 +405,37 @@ void Runner::mismatch(std::size_t origin, bool image, const Mismatch &what, cons
 // Which contents the sectors hold; false if one is not of this device.
 bool Runner::decode(std::size_t origin, bool image, const Range &range, const char *buffer,
                     std::vector<Content> &contents, const Look &look) {
+  const History &history = image ? targets_[origin]->image : targets_[origin]->origin;
+  const auto device_of = [origin](Content version) {
+    return version & content_image_bit ? image_id(origin) : origin_id(origin);
+  };
+
   contents.resize(range.count);
   for (std::uint64_t i = 0; i < range.count; i++) {
     const char *sector = buffer + i * sector_size;
     const Decoded decoded = read_stamp(sector);
-    const std::uint32_t device =
-        decoded.stamp.version & content_image_bit ? image_id(origin) : origin_id(origin);
 
     if (decoded.state == SectorState::zero) {
       contents[i] = content_zero;
       continue;
     }
     if (decoded.state != SectorState::stamped || decoded.stamp.sector != range.sector + i ||
-        decoded.stamp.device != device || (!image && decoded.stamp.version & content_image_bit)) {
+        decoded.stamp.device != device_of(decoded.stamp.version) ||
+        (!image && decoded.stamp.version & content_image_bit)) {
       Mismatch what;
 
       what.sector = range.sector + i;
-      what.acceptable =
-          (image ? targets_[origin]->image : targets_[origin]->origin).acceptable(what.sector, look);
+      what.acceptable = history.acceptable(what.sector, look);
+
+      std::vector<Stamp> stamps;
+
+      for (Content version : what.acceptable)
+        stamps.push_back(Stamp{device_of(version), what.sector, version});
+      if (history.overlaps(what.sector, 1, look).any && is_mixture(sector, stamps)) {
+        contents[i] = content_mixed;
+        mixed_.add();
+        continue;
+      }
       what.details = "devices here are " + std::to_string(origin_id(origin)) + " and, for image writes, " +
                      std::to_string(image_id(origin));
       mismatch(origin, image, what, sector);
@@ -1281,6 +1294,7 @@ void Runner::fill(Report &report) const {
   report.image_read_errors = image_read_errors_.get();
   report.races = races_.get();
   report.first_write_races = first_races_.get();
+  report.mixed_sectors = mixed_.get();
   report.image_writes = image_writes_.get();
   report.image_write_sectors = image_write_sectors_.get();
   report.image_no_space = image_no_space_.get();

@@ -71,6 +71,7 @@ struct Report {
   std::uint64_t image_read_errors = 0;
   std::uint64_t races = 0;
   std::uint64_t first_write_races = 0;
+  std::uint64_t mixed_sectors = 0;  // read while they were written, and some of each
   std::uint64_t image_writes = 0;
   std::uint64_t image_write_sectors = 0;
   std::uint64_t image_no_space = 0;

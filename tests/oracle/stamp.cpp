@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "stamp.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstring>
 
@@ -108,6 +110,21 @@ Decoded read_stamp(const void *sector) {
   while (have[result.first_bad_byte] == want[result.first_bad_byte])
     result.first_bad_byte++;
   return result;
+}
+
+bool is_mixture(const void *sector, const std::vector<Stamp> &stamps) {
+  const auto *bytes = static_cast<const unsigned char *>(sector);
+  std::array<bool, sector_size> known{};
+
+  for (const Stamp &stamp : stamps) {
+    std::array<unsigned char, sector_size> whole{};
+
+    if (stamp.version != content_zero)
+      write_stamp(whole.data(), stamp);
+    for (std::size_t i = 0; i < sector_size; i++)
+      known[i] |= bytes[i] == whole[i];
+  }
+  return std::all_of(known.begin(), known.end(), [](bool is_known) { return is_known; });
 }
 
 std::string describe_sector(const void *sector) {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace oracle {
 
@@ -20,6 +21,8 @@ using Content = std::uint64_t;
 constexpr Content content_zero = 0;
 // Never a version: several contents are acceptable, see History.
 constexpr Content content_ambiguous = ~std::uint64_t{0};
+// Never a version: the sector was read while it was written, and holds some of each.
+constexpr Content content_mixed = ~std::uint64_t{0} - 1;
 // Set in the versions of writes that went to an image, not to an origin.
 constexpr Content content_image_bit = std::uint64_t{1} << 63;
 
@@ -67,6 +70,10 @@ void write_stamps(void *buffer, std::uint32_t device, std::uint64_t first, std::
                   Content version);
 
 Decoded read_stamp(const void *sector);
+
+// Whether each byte of the sector is what one of the stamps has there; a stamp of
+// content_zero has zeroes.
+bool is_mixture(const void *sector, const std::vector<Stamp> &stamps);
 
 std::string describe_sector(const void *sector);
 
