@@ -229,6 +229,8 @@ hung_store() {
 	add_image image snap data
 	fill /dev/mapper/data B 0 4
 	wait_until 10 nothing_buffered snap
+	on_exit wait
+	on_exit scsi_hurry
 	scsi_delay 10
 	# the one chunk from the store, the other from the origin
 	for reader in 1 2 3 4 5 6; do
