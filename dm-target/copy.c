@@ -3,6 +3,7 @@
  * The memory of copies.
  */
 #include <linux/log2.h>
+#include <linux/slab.h>
 
 #include "compat.h"
 #include "copy.h"
@@ -11,6 +12,53 @@
 
 /* Pages of a large copy are allocated in pieces of at most this order. */
 #define LARGE_ORDER		4
+
+/* Reserves: copies, and tables of vectors, that can be made when memory is short. */
+#define MIN_COPIES		16
+
+/*
+ * If @gfp may sleep, the reserve comes before reclaim, as in mempool_alloc(). That
+ * itself is only called without: it would wait for what others give back.
+ */
+static void *take(mempool_t *pool, gfp_t gfp)
+{
+	void *element = NULL;
+
+	if (gfpflags_allow_blocking(gfp))
+		element = mempool_alloc(pool, GFP_TRY);
+	return element ? element : pool->alloc(gfp, pool->pool_data);
+}
+
+/*
+ * Room for the vectors of at least *@nr pages, which becomes how many they are.
+ * Only tables of full size have a reserve.
+ */
+static struct bio_vec *alloc_vecs(struct copy *copy, unsigned int *nr, gfp_t gfp)
+{
+	struct bio_vec *vecs;
+
+	if (*nr <= COPY_FEW_PAGES) {
+		*nr = COPY_FEW_PAGES;
+		return copy->few_vecs;
+	}
+	if (*nr <= COPY_MAX_PAGES / 2) {
+		vecs = kmalloc_array(*nr, sizeof(*vecs), GFP_TRY);
+		if (vecs || !gfpflags_allow_blocking(gfp))
+			return vecs;
+	}
+	*nr = COPY_MAX_PAGES;
+	return take(&copy->store->tables, gfp);
+}
+
+static void free_vecs(struct copy *copy)
+{
+	struct bio_vec *vecs = copy->bio.bi_io_vec;
+
+	if (copy->bio.bi_max_vecs == COPY_MAX_PAGES)
+		mempool_free(vecs, &copy->store->tables);
+	else if (vecs != copy->few_vecs)
+		kfree(vecs);
+}
 
 static void copy_free_pages(struct copy *copy)
 {
@@ -59,11 +107,6 @@ static bool copy_alloc_large(struct copy *copy, unsigned int nr_pages)
 	return true;
 }
 
-/*
- * Only one at a time allocates with a @gfp that may sleep (store->sleeper), so
- * that the pool's reserve, which suffices for a largest copy, is never shared
- * out among several that wait for each other.
- */
 static bool copy_alloc_pages(struct copy *copy, unsigned int nr_pages, gfp_t gfp)
 {
 	struct store *store = copy->store;
@@ -72,12 +115,8 @@ static bool copy_alloc_pages(struct copy *copy, unsigned int nr_pages, gfp_t gfp
 		return true;
 	copy_set_order(copy, 0);
 	while (copy->bio.bi_vcnt < nr_pages) {
-		struct page *page;
+		struct page *page = take(&store->pages, gfp);
 
-		if (gfpflags_allow_blocking(gfp))
-			page = mempool_alloc(&store->pages, gfp);
-		else
-			page = alloc_page(gfp);
 		if (!page)
 			return false;
 		__bio_add_page(&copy->bio, page, copy->unit, 0);
@@ -97,21 +136,34 @@ static void copy_init(struct copy *copy, struct store *store, unsigned int nr)
 	INIT_LIST_HEAD(&copy->batch_node);
 }
 
+static void copy_free(struct copy *copy)
+{
+	copy_free_pages(copy);
+	free_vecs(copy);
+	bio_uninit(&copy->bio);
+	mempool_free(copy, &copy->store->copies);
+}
+
 static struct copy *create(struct store *store, struct block_device *bdev,
 			   unsigned int nr, gfp_t gfp)
 {
 	unsigned int nr_pages = nr * store->pages_per_chunk;
+	unsigned int nr_vecs = nr_pages;
+	struct bio_vec *vecs;
 	struct copy *copy;
-	struct bio *bio;
 
-	bio = bio_alloc_bioset(bdev, nr_pages, REQ_OP_READ, gfp, &store->copies);
-	if (!bio)
+	copy = take(&store->copies, gfp);
+	if (!copy)
 		return NULL;
-
-	copy = container_of(bio, struct copy, bio);
 	copy_init(copy, store, nr);
+	vecs = alloc_vecs(copy, &nr_vecs, gfp);
+	if (!vecs) {
+		mempool_free(copy, &store->copies);
+		return NULL;
+	}
+	bio_init(&copy->bio, bdev, vecs, nr_vecs, REQ_OP_READ);
 	if (!copy_alloc_pages(copy, nr_pages, gfp)) {
-		copy_put(copy);
+		copy_free(copy);
 		return NULL;
 	}
 	return copy;
@@ -124,9 +176,15 @@ struct copy *copy_create(struct store *store, struct block_device *bdev,
 
 	if (!gfpflags_allow_blocking(gfp))
 		return create(store, bdev, nr, gfp);
-	mutex_lock(&store->sleeper);
+	/*
+	 * One at a time: the reserves suffice for a largest copy, but not if two
+	 * had a part each.
+	 */
+	mutex_lock(&store->taker);
 	copy = create(store, bdev, nr, gfp);
-	mutex_unlock(&store->sleeper);
+	mutex_unlock(&store->taker);
+	if (copy)
+		WRITE_ONCE(store->got_memory, jiffies);
 	return copy;
 }
 
@@ -166,13 +224,16 @@ void copy_renew(struct copy *copy, struct block_device *bdev)
 	copy->bio.bi_vcnt = nr_vecs;
 }
 
+static bool is_full(mempool_t *pool)
+{
+	return READ_ONCE(pool->curr_nr) >= pool->min_nr;
+}
+
 /* Whoever waits for memory waits for it to come back to a reserve. */
 static bool reserves_are_full(struct store *store)
 {
-	mempool_t *bios = &store->copies.bio_pool, *pages = &store->pages;
-
-	return READ_ONCE(bios->curr_nr) >= bios->min_nr &&
-	       READ_ONCE(pages->curr_nr) >= pages->min_nr;
+	return is_full(&store->copies) && is_full(&store->tables) &&
+	       is_full(&store->pages);
 }
 
 static bool copy_keep(struct copy *copy)
@@ -189,12 +250,6 @@ static bool copy_keep(struct copy *copy)
 	}
 	llist_add(&copy->done_node, spares);
 	return true;
-}
-
-static void copy_free(struct copy *copy)
-{
-	copy_free_pages(copy);
-	bio_put(&copy->bio);
 }
 
 void copy_put(struct copy *copy)
@@ -220,6 +275,36 @@ void copy_free_spares(struct store *store)
 			copy_free(copy);
 		}
 	}
+}
+
+int copy_init_reserves(struct store *store)
+{
+	int r;
+
+	r = mempool_init_kmalloc_pool(&store->copies, MIN_COPIES, sizeof(struct copy));
+	if (r)
+		return r;
+	r = mempool_init_kmalloc_pool(&store->tables, MIN_COPIES,
+				      COPY_MAX_PAGES * sizeof(struct bio_vec));
+	if (r)
+		goto free_copies;
+	r = mempool_init_page_pool(&store->pages, COPY_MAX_PAGES, 0);
+	if (r)
+		goto free_tables;
+	return 0;
+
+free_tables:
+	mempool_exit(&store->tables);
+free_copies:
+	mempool_exit(&store->copies);
+	return r;
+}
+
+void copy_exit_reserves(struct store *store)
+{
+	mempool_exit(&store->pages);
+	mempool_exit(&store->tables);
+	mempool_exit(&store->copies);
 }
 
 struct page *copy_page_at(struct copy *copy, unsigned int offset)

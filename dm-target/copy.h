@@ -23,6 +23,9 @@ struct store;
 /* Pages of the largest copy, and of the largest write to the store. */
 #define COPY_MAX_PAGES	BIO_MAX_VECS
 #define COPY_MAX_SHIFT	8		/* log2 of it */
+
+/* Copies of so many pages need no table of vectors. */
+#define COPY_FEW_PAGES	4
 #define COPY_MAX_BYTES	SZ_1M		/* likewise, with pages of any size */
 
 enum copy_state {
@@ -70,13 +73,15 @@ struct copy {
 	 */
 	unsigned int order;		/* of each vector's pages */
 	unsigned int unit;
+	struct bio_vec few_vecs[COPY_FEW_PAGES];	/* if they suffice */
 	struct bio bio;
 };
 
 /*
  * Makes a copy of @nr chunks, at most store->copy_max, that reads from @bdev,
- * with one reference. Returns NULL without memory, which does not happen if
- * @gfp may sleep.
+ * with one reference. Returns NULL without memory. If @gfp may sleep, what is
+ * missing is taken from the reserves; but it is never waited for what others have
+ * of those.
  */
 struct copy *copy_create(struct store *store, struct block_device *bdev,
 			 unsigned int nr, gfp_t gfp);
@@ -95,6 +100,13 @@ void copy_put(struct copy *copy);
 
 /* Frees all spares. Takes store->lock. */
 void copy_free_spares(struct store *store);
+
+/*
+ * The reserves of @store: some copies, pages for a largest one. Returns 0 or
+ * -ENOMEM; sleeps.
+ */
+int copy_init_reserves(struct store *store);
+void copy_exit_reserves(struct store *store);
 
 /*
  * The page of @copy that holds byte @offset of it, at the offset's remainder by

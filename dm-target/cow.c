@@ -122,9 +122,9 @@ void cow_abandon(struct copy *copy)
  */
 
 /* Memory for a node of the chunk map, of which it becomes part. */
-static int fill_spare(struct snapshot *snapshot, struct map_spare *spare, gfp_t gfp)
+static int fill_spare(struct snapshot *snapshot, struct map_spare *spare)
 {
-	if (!map_spare_fill(spare, gfp | __GFP_NOWARN))
+	if (!map_spare_fill(spare, GFP_TRY))
 		return 0;
 	map_spare_release(spare);
 	spare->node = snapshot_take_node(snapshot);
@@ -159,7 +159,7 @@ static int set_chunks(struct copy *copy, struct map_spare *spare)
 		r = chunk_map_set(&member->map, chunk, &new, spare);
 		if (r == -EAGAIN) {
 			spin_unlock(&member->lock);
-			r = fill_spare(member->snapshot, spare, GFP_TRY);
+			r = fill_spare(member->snapshot, spare);
 			spin_lock(&member->lock);
 			if (!r)
 				continue;
@@ -363,8 +363,8 @@ bool cow_settled(struct member *member, struct bio *bio)
 
 /*
  * Makes a copy for what is needed. Returns NULL if @io was parked for want of
- * room or memory, ERR_PTR(-EAGAIN) if there may be room now, or
- * ERR_PTR(-ENOMEM) if not even waiting helped.
+ * room or memory, ERR_PTR(-EAGAIN) if there may be room now or the snapshot was
+ * given up, or ERR_PTR(-ENOMEM) if not even waiting helped.
  */
 static struct copy *prepare_copy(struct member *member, struct diffsnap_io *io,
 				 struct block_device *real, chunk_t chunk,
@@ -372,13 +372,27 @@ static struct copy *prepare_copy(struct member *member, struct diffsnap_io *io,
 {
 	struct snapshot *snapshot = member->snapshot;
 	bool may_block = gfpflags_allow_blocking(gfp);
+	unsigned long since = jiffies;
 	struct copy *copy;
 
-	if (chunk_map_reserve(&member->map, chunk, gfp))
-		copy = ERR_PTR(-ENOMEM);
-	else
-		copy = store_copy_alloc(&snapshot->store, &member->feeder, real, nr,
-					!may_block, gfp);
+	for (;;) {
+		if (chunk_map_reserve(&member->map, chunk, gfp) ||
+		    (may_block && !snapshot_has_nodes(snapshot)))
+			copy = ERR_PTR(-ENOMEM);
+		else
+			copy = store_copy_alloc(&snapshot->store, &member->feeder,
+						real, nr, !may_block, gfp);
+		if (copy != ERR_PTR(-ENOMEM))
+			break;
+		if (!may_block) {
+			snapshot_retry(snapshot, io);
+			return NULL;
+		}
+		if (!snapshot_active(snapshot))
+			return ERR_PTR(-EAGAIN);
+		if (!store_await_memory(&snapshot->store, since))
+			return copy;
+	}
 
 	if (copy == ERR_PTR(-EDQUOT))
 		return store_await_reads(&snapshot->store, &member->feeder, io) ?
@@ -386,10 +400,6 @@ static struct copy *prepare_copy(struct member *member, struct diffsnap_io *io,
 	if (copy == ERR_PTR(-EBUSY))
 		return store_throttle(&snapshot->store, io, false) ?
 			NULL : ERR_PTR(-EAGAIN);
-	if (copy == ERR_PTR(-ENOMEM) && !may_block) {
-		snapshot_retry(snapshot, io);
-		return NULL;
-	}
 	return copy;
 }
 
@@ -549,9 +559,13 @@ int cow_release(struct member *member, struct diffsnap_io *io, chunk_t chunk,
 	struct snapshot *snapshot = member->snapshot;
 	struct map_spare spare = { };
 	struct chunk_run old, new = { .state = RUN_RELEASED };
+	unsigned long since = jiffies;
 	struct copy *other;
 	int r;
 
+again:
+	if (!snapshot_active(snapshot))
+		return -EIO;
 	r = chunk_map_reserve(&member->map, chunk, gfp);
 	if (r)
 		goto no_memory;
@@ -574,7 +588,8 @@ int cow_release(struct member *member, struct diffsnap_io *io, chunk_t chunk,
 			r = chunk_map_set(&member->map, chunk, &new, &spare);
 			if (r == -EAGAIN) {
 				spin_unlock(&member->lock);
-				r = fill_spare(snapshot, &spare, gfp);
+				/* The reserve is for what cannot wait. */
+				r = map_spare_fill(&spare, gfp);
 				spin_lock(&member->lock);
 				if (!r)
 					continue;
@@ -593,10 +608,13 @@ int cow_release(struct member *member, struct diffsnap_io *io, chunk_t chunk,
 	if (r != -ENOMEM)
 		return r;
 no_memory:
-	if (gfpflags_allow_blocking(gfp))
-		return r;
-	snapshot_retry(snapshot, io);
-	return -EBUSY;
+	if (!gfpflags_allow_blocking(gfp)) {
+		snapshot_retry(snapshot, io);
+		return -EBUSY;
+	}
+	if (store_await_memory(&snapshot->store, since))
+		goto again;
+	return r;
 }
 
 void cow_init_member(struct member *member)

@@ -28,7 +28,7 @@ bool cow_settled(struct member *member, struct bio *bio);
  * To be called before a write, write zeroes or secure erase that is not
  * settled goes to @real, the origin's real device: begins copies of the
  * unsettled chunks that it touches, and parks it until they are published.
- * Sleeps for memory only if @gfp may; submits bios.
+ * Waits for memory, and uses the reserves, only if @gfp may sleep; submits bios.
  */
 enum cow_verdict cow_before_write(struct member *member, struct diffsnap_io *io,
 				  struct block_device *real, gfp_t gfp);
@@ -64,7 +64,8 @@ void cow_abandon(struct copy *copy);
 
 /*
  * Releases @nr chunks from @chunk, in one region. Returns 0; -EBUSY if @io was
- * parked; or -EIO if the snapshot was given up. Must not sleep unless @gfp may.
+ * parked; -EIO if the snapshot was given up; or -ENOMEM. Must not sleep unless @gfp
+ * may.
  */
 int cow_release(struct member *member, struct diffsnap_io *io, chunk_t chunk,
 		unsigned int nr, gfp_t gfp);

@@ -11,4 +11,11 @@
  */
 #define GFP_TRY	(GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC)
 
+/*
+ * Of an attempt by a worker: it may reclaim what is to be had at once, but does not
+ * stay in the allocator until others give memory back. Nothing could wake it there.
+ */
+#define GFP_RECLAIM \
+	(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN | __GFP_NOMEMALLOC)
+
 #endif /* DIFFSNAP_GFP_TRY_H */

@@ -20,9 +20,10 @@ struct copy;
 /* The data of a bio of any of our targets; dm's per-bio data. */
 struct diffsnap_io {
 	/*
-	 * Takes the request on after it was parked. May sleep for memory if
-	 * @gfp may, as it always does for an image's. Called with a reference
-	 * of the member's snapshot that is given back after it returns.
+	 * Takes the request on after it was parked, with GFP_TRY or, in a worker
+	 * that may wait for memory, GFP_RECLAIM; that is so for all of an
+	 * image's. Called with a reference of the member's snapshot that is
+	 * given back after it returns.
 	 */
 	void (*resume)(struct diffsnap_io *io, gfp_t gfp);
 	struct dm_target *ti;

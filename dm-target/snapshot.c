@@ -18,9 +18,9 @@
 
 static LIST_HEAD(snapshots);	/* registry_mutex */
 
-/* Origins' requests that were parked; may sleep for memory. */
+/* Origins' requests that were parked; may wait for memory. */
 static struct workqueue_struct *retry_wq;
-/* Images' requests that were parked; may sleep for memory, and for the store. */
+/* Images' requests that were parked; may wait for memory, and for the store. */
 static struct workqueue_struct *image_wq;
 /* Events, and the ends of snapshots; never needed to make progress. */
 static struct workqueue_struct *slow_wq;
@@ -93,7 +93,7 @@ static void take_on(struct snapshot *snapshot, struct retry *retry)
 	spin_unlock_irq(&snapshot->retry_lock);
 
 	while ((bio = bio_list_pop(&parked))) {
-		bio_io(bio)->resume(bio_io(bio), GFP_NOIO);
+		bio_io(bio)->resume(bio_io(bio), GFP_RECLAIM);
 		snapshot_put(snapshot);
 	}
 }
@@ -118,19 +118,33 @@ static void retry_init(struct retry *retry, work_func_t work)
 	INIT_WORK(&retry->work, work);
 }
 
-/* What was taken does not come back by itself: it is part of a map. */
+/*
+ * Fills the reserve up to @nr nodes: what was taken does not come back by itself,
+ * it is part of a map. Returns false if there is no memory for that.
+ */
+static bool fill_nodes(struct snapshot *snapshot, int nr)
+{
+	while (READ_ONCE(snapshot->nodes.curr_nr) < nr) {
+		void *node = kmalloc(MAP_NODE_MAX, GFP_RECLAIM);
+
+		if (!node)
+			return false;
+		mempool_free(node, &snapshot->nodes);
+	}
+	return true;
+}
+
+/* If there is no memory, whoever needs the next one tries again. */
 static void refill_work(struct work_struct *work)
 {
 	struct snapshot *snapshot = container_of(work, struct snapshot, refill_work);
-	mempool_t *nodes = &snapshot->nodes;
 
-	while (READ_ONCE(nodes->curr_nr) < nodes->min_nr) {
-		void *node = kmalloc(MAP_NODE_MAX, GFP_NOIO);
+	fill_nodes(snapshot, MIN_NODES);
+}
 
-		if (!node)
-			break;
-		mempool_free(node, nodes);
-	}
+bool snapshot_has_nodes(struct snapshot *snapshot)
+{
+	return fill_nodes(snapshot, MIN_NODES / 2);
 }
 
 void *snapshot_take_node(struct snapshot *snapshot)

@@ -155,13 +155,19 @@ void snapshot_set_event_target(struct snapshot *snapshot, struct dm_target *ti);
 void snapshot_clear_event_target(struct snapshot *snapshot, struct dm_target *ti);
 
 /*
- * A node of MAP_NODE_MAX bytes from the reserve, which is filled up again by a
- * worker that may sleep for memory; NULL if it is used up. Any context.
+ * A node of MAP_NODE_MAX bytes from the reserve, which a worker fills up again;
+ * NULL if it is used up. Any context.
  */
 void *snapshot_take_node(struct snapshot *snapshot);
 
 /*
- * Parks @io for a worker that may sleep for memory, and takes what else it
+ * Whether that reserve has what copies in flight may need, after an attempt to fill
+ * it up so far. May reclaim memory.
+ */
+bool snapshot_has_nodes(struct snapshot *snapshot);
+
+/*
+ * Parks @io for a worker that may wait for memory, and takes what else it
  * waits for into account anew. Images' requests have a worker of their own: it
  * may also have to wait for the store, which no origin's write may. Any context.
  */

@@ -11,8 +11,8 @@
 #include "io.h"
 #include "store_internal.h"
 
-/* Reserves: copies that can be made when memory is short. */
-#define MIN_COPIES		16
+/* How often who waits for memory looks for it. */
+#define MEMORY_POLL	max(HZ / 50, 1)
 
 /* Places that wait until the readers of their epoch have ended. */
 struct retired {
@@ -120,43 +120,77 @@ static int charge(struct store *store, struct feeder *feeder, unsigned int nr, b
 	return nr;
 }
 
+/* What was charged, but is not needed. */
+static void give_back(struct store *store, struct feeder *feeder, unsigned int nr)
+{
+	struct bio_list parked;
+
+	bio_list_init(&parked);
+	spin_lock(&store->lock);
+	uncharge(store, nr);
+	end_reading(store, feeder, nr, &parked);
+	/* Somebody may have been throttled by this charge alone. */
+	if (!bio_list_empty(&store->throttled))
+		write_behind_kick(store);
+	spin_unlock(&store->lock);
+	go_on(store, &parked);
+}
+
 struct copy *store_copy_alloc(struct store *store, struct feeder *feeder,
 			      struct block_device *bdev, unsigned int nr,
 			      bool queue, gfp_t gfp)
 {
-	struct bio_list parked;
 	struct copy *copy;
-	int r;
+	int charged;
 
 	spin_lock(&store->lock);
-	r = charge(store, feeder, min(nr, store->copy_max), queue);
-	if (r < 0) {
+	charged = charge(store, feeder, min(nr, store->copy_max), queue);
+	if (charged < 0) {
 		spin_unlock(&store->lock);
-		return ERR_PTR(r);
+		return ERR_PTR(charged);
 	}
-	nr = r;
+	nr = charged;
 	copy = copy_take_spare(store, nr);
 	spin_unlock(&store->lock);
 
-	if (copy)
+	if (copy) {
 		copy_renew(copy, bdev);
-	else
+	} else {
 		copy = copy_create(store, bdev, nr, gfp);
+		/*
+		 * The reserves hold one largest copy. While others have a part of
+		 * them for small ones, all of it may never be there at once.
+		 */
+		while (!copy && gfpflags_allow_blocking(gfp) && nr > 1) {
+			nr /= 2;
+			copy = copy_create(store, bdev, nr, gfp);
+		}
+	}
 	if (!copy) {
-		bio_list_init(&parked);
-		spin_lock(&store->lock);
-		uncharge(store, nr);
-		end_reading(store, feeder, nr, &parked);
-		/* Somebody may have been throttled by this charge alone. */
-		if (!bio_list_empty(&store->throttled))
-			write_behind_kick(store);
-		spin_unlock(&store->lock);
-		go_on(store, &parked);
+		give_back(store, feeder, charged);
 		return ERR_PTR(-ENOMEM);
 	}
+	if (nr < charged)
+		give_back(store, feeder, charged - nr);
 	copy->charged = nr;
 	copy->feeder = feeder;
 	return copy;
+}
+
+bool store_await_memory(struct store *store, unsigned long since)
+{
+	unsigned long patience =
+		msecs_to_jiffies(READ_ONCE(store->settings.timeout_ms));
+	unsigned long got = READ_ONCE(store->got_memory);
+
+	if (time_after(got, since))
+		since = got;
+	if (time_after(jiffies, since + patience))
+		return false;
+	/* What is in the buffer comes back when it is written. */
+	store_flush(store);
+	schedule_timeout_idle(MEMORY_POLL);
+	return true;
 }
 
 static void tell_if_low(struct store *store)
@@ -534,7 +568,7 @@ int store_init(struct store *store, const struct store_ops *ops,
 	store->copy_max = min_t(unsigned int, COPY_MAX_PAGES / store->pages_per_chunk,
 				COPY_MAX_BYTES / chunk_bytes);
 
-	mutex_init(&store->sleeper);
+	mutex_init(&store->taker);
 	spin_lock_init(&store->lock);
 	space_init(&store->space, 0);
 	BUILD_BUG_ON(1U << COPY_MAX_SHIFT != COPY_MAX_PAGES);
@@ -545,22 +579,12 @@ int store_init(struct store *store, const struct store_ops *ops,
 	INIT_LIST_HEAD(&store->retired[1]);
 	bio_list_init(&store->stalled);
 
-	r = bioset_init(&store->copies, MIN_COPIES, offsetof(struct copy, bio),
-			BIOSET_NEED_BVECS);
+	r = copy_init_reserves(store);
 	if (r)
 		return r;
-	r = mempool_init_page_pool(&store->pages, COPY_MAX_PAGES, 0);
-	if (r)
-		goto free_copies;
 	r = write_behind_init(store);
 	if (r)
-		goto free_pages;
-	return 0;
-
-free_pages:
-	mempool_exit(&store->pages);
-free_copies:
-	bioset_exit(&store->copies);
+		copy_exit_reserves(store);
 	return r;
 }
 
@@ -575,7 +599,6 @@ void store_destroy(struct store *store)
 			kfree(retired);
 	space_destroy(&store->space);
 	copy_free_spares(store);
-	mempool_exit(&store->pages);
-	bioset_exit(&store->copies);
+	copy_exit_reserves(store);
 }
 

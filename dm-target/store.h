@@ -75,13 +75,17 @@ struct store {
 	unsigned int page_bytes;	/* of a chunk in each of its pages */
 	unsigned int copy_max;		/* chunks of the largest copy */
 
-	struct bio_set copies;		/* of struct copy */
+	/* Reserves, for one at a time: see copy_create(). */
+	struct mutex taker;
+	mempool_t copies;
+	mempool_t tables;		/* of COPY_MAX_PAGES vectors */
+	mempool_t pages;
+	unsigned long got_memory;	/* when a worker last did (jiffies) */
+
 	struct llist_head spares[COPY_MAX_SHIFT + 1];	/* by log2 of chunks */
 	atomic_t nr_spare;		/* chunks in there */
 	int spare_limit;		/* chunks */
 	struct bio_set batches;	/* of struct batch, see write_behind.c */
-	mempool_t pages;
-	struct mutex sleeper;		/* who sleeps for copies and pages */
 
 	struct work_struct write_work;
 	struct delayed_work flush_work;
@@ -146,12 +150,19 @@ void store_add_feeder(struct store *store, struct feeder *feeder);
  * and allocates the pages. copy->nr tells how many chunks it became. Returns
  * ERR_PTR(-EDQUOT) if too much of @feeder's is being read (store_await_reads() is
  * the answer), ERR_PTR(-EBUSY) if the buffer is full (store_throttle() is), or
- * ERR_PTR(-ENOMEM), which does not happen if @gfp may sleep. @queue: respect
- * those who wait already.
+ * ERR_PTR(-ENOMEM). If @gfp may sleep, the reserves are used. @queue: respect those
+ * who wait already.
  */
 struct copy *store_copy_alloc(struct store *store, struct feeder *feeder,
 			      struct block_device *bdev, unsigned int nr,
 			      bool queue, gfp_t gfp);
+
+/*
+ * For a worker that found no memory, first at @since (jiffies): waits a moment for
+ * what comes back to the reserves. Returns false if that is no use: for as long as
+ * the store may take to answer, no worker has got any. Sleeps.
+ */
+bool store_await_memory(struct store *store, unsigned long since);
 
 /*
  * Gives a copy its place; it becomes shorter if space is in pieces. Returns

@@ -219,7 +219,10 @@ static void take_back_written(struct store *store)
 		batch_take_back(batch);
 }
 
-/* The snapshot was given up: nobody will read what is in the buffer. */
+/*
+ * The snapshot was given up: nobody will read what is in the buffer. Any worker;
+ * only what is being written stays.
+ */
 static void forget_dirty(struct store *store)
 {
 	struct rb_node *node, *next;
@@ -388,6 +391,9 @@ static void store_release_work(struct work_struct *work)
 
 	if (!bio_list_empty(&parked))
 		store->ops->go_on(store, &parked);
+	/* If it was given up for want of memory, then all the sooner. */
+	forget_dirty(store);
+	copy_free_spares(store);
 	write_behind_kick(store);
 }
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # group: pressure
 # about: little memory, and swap on an origin with a snapshot held
-# kernels: 6.1
+# kernels: 6.1 6.1-kasan
+# checked-cases: ^reserves-(suffice|with-a-hung)
 # disks: 16M 16M 96M 192M 224M
 # memory: 256M
 # timeout: 1800
@@ -92,3 +93,161 @@ for mib in 100 160 220; do
 			test_case "swap-$mib-$workload" swap_under "$mib" "$workload"
 	done
 done
+
+# ---- no memory at all
+#
+# The kernel's workers and the writers get no page, whether they may wait for one or
+# not: what is left are reserves. That is had from fault injection, since a machine that
+# has really used up its memory does not run tests, and one that almost has is a matter
+# of luck. Nobody else is given none, and a writer ends only when it is over: 9p, where
+# the guest's files are, does not tell its server what it closes without memory.
+
+no_pages=/sys/kernel/debug/fail_page_alloc
+
+can_inject() { [[ -e $no_pages/task-filter && -e $no_pages/min-order && -e /proc/self/make-it-fail ]]; }
+no_injection() { skip "a kernel without fail_page_alloc: 6.1-kasan has it"; }
+
+# start_writer NAME BLOCK: writes to that origin what is sent to it, in blocks of so many
+# KiB, the first one now: a process needs no more memory then. Sets writer and feed.
+start_writer() {
+	local pipe=/run/feed-$1
+	rm -f "$pipe"
+	mkfifo "$pipe"
+	dd if="$pipe" of="/dev/mapper/$1" bs="$2k" oflag=direct iflag=fullblock status=none &
+	writer=$!
+	exec {feed}>"$pipe"
+	on_exit eval "kill $writer 2>/dev/null || :"
+	send "$feed" "$2"
+	wait_until 10 shows "/dev/mapper/$1" B 0 "$2"
+}
+
+# send FEED KIB
+send() { head -c "$(($2 * 1024))" /dev/zero | tr '\0' B >&"$1"; }
+
+# starve WRITER...: from now on
+starve() {
+	local task
+	echo 0 >"$no_pages/probability"
+	echo 0 >"$no_pages/verbose"
+	echo N >"$no_pages/ignore-gfp-wait"
+	echo 0 >"$no_pages/min-order"
+	echo Y >"$no_pages/task-filter"
+	echo 1 >"$no_pages/interval"
+	echo 1000000000 >"$no_pages/times"
+	for task in "$@"; do echo 1 >"/proc/$task/make-it-fail"; done
+	mark_workers 1
+	on_exit mark_workers 0
+	on_exit feed_again
+	echo 100 >"$no_pages/probability"
+}
+
+feed_again() { echo 0 >"$no_pages/probability"; }
+
+# Also those that are yet to come, as children of a marked one.
+mark_workers() {
+	local file name
+	for file in /proc/[0-9]*/comm; do
+		# it may have gone
+		{ read -r name <"$file"; } 2>/dev/null || continue
+		[[ $name =~ ^(kthreadd|kworker/|diffsnap-) ]] || continue
+		{ echo "$1" >"${file%/comm}/make-it-fail"; } 2>/dev/null || :
+	done
+}
+
+# all_written NAME KIB SECONDS: what was sent has arrived within that time.
+all_written() {
+	local start
+	start=$(now_ms)
+	until shows "/dev/mapper/$1" B $(($2 - 4)) 4; do
+		[[ $(($(now_ms) - start)) -lt $(($3 * 1000)) ]] || fail "a write waits for more than $3 seconds"
+		sleep 1
+	done
+	feed_again
+	shows "/dev/mapper/$1" B 0 "$2"
+}
+
+# writer_ends PID FEED
+writer_ends() {
+	local feed=$2
+	exec {feed}>&-
+	wait "$1"
+}
+
+resume_backing() { dmsetup resume backing; }
+
+# The reserves suffice, as long as the store writes.
+reserves_suffice() {
+	add_origin data "${disks[0]}"
+	fill /dev/mapper/data A 0 8192
+	add_store snap "${disks[2]}" 8
+	take_snapshot snap data
+	add_image image snap data
+	start_writer data 4
+	starve "$writer"
+	send "$feed" 2044 &
+	all_written data 2048 60
+	writer_ends "$writer" "$feed"
+	at_least 256 $((1000000000 - $(<"$no_pages/times"))) "failed allocations"
+	assert_eq active "$(store_state snap)"
+	shows /dev/mapper/data A 2048 6144
+	shows /dev/mapper/image A 0 8192
+}
+
+# The store has all of them, and does not answer.
+reserves_with_a_hung_store() {
+	add_device backing "0 $(size_of "${disks[2]}") linear ${disks[2]} 0"
+	add_origin data "${disks[0]}"
+	fill /dev/mapper/data A 0 8192
+	add_store snap /dev/mapper/backing 8 '' '2 store_timeout 3000'
+	take_snapshot snap data
+	add_image image snap data
+	start_writer data 4
+	wait_until 10 has_word snap 4 0
+	on_exit resume_backing
+	dmsetup suspend --noflush --nolockfs backing
+	starve "$writer"
+	send "$feed" 2044 &
+	all_written data 2048 15
+	writer_ends "$writer" "$feed"
+	assert_match '^invalid (store-timeout|no-memory):' "$(store_state snap) $(store_reason snap)"
+	shows /dev/mapper/data A 2048 6144
+	read_fails /dev/mapper/image
+}
+
+# An origin's device has all of them, and does not answer: the writes to another one go
+# on, at the price of the snapshot.
+reserves_with_a_stalled_origin() {
+	local stalled stalled_feed
+	add_device real "0 $(size_of "${disks[0]}") linear ${disks[0]} 0"
+	add_origin stalled /dev/mapper/real
+	add_origin data "${disks[1]}"
+	fill /dev/mapper/data A 0 8192
+	add_store snap "${disks[2]}" 8 '' '2 store_timeout 3000'
+	take_snapshot snap stalled data
+	start_writer stalled 1024
+	stalled=$writer
+	stalled_feed=$feed
+	start_writer data 4
+	wait_until 10 has_word snap 4 0
+	on_exit dmsetup resume real
+	dmsetup suspend --noflush --nolockfs real
+	starve "$writer" "$stalled"
+	send "$stalled_feed" 1024 &
+	wait_until 10 has_word stalled 5 2
+	send "$feed" 60 &
+	all_written data 64 15
+	assert_match '^invalid no-memory:' "$(store_state snap) $(store_reason snap)"
+	writer_ends "$writer" "$feed"
+	dmsetup resume real
+	writer_ends "$stalled" "$stalled_feed"
+	shows /dev/mapper/data A 64 8128
+	shows /dev/mapper/stalled B 0 2048
+}
+
+if can_inject; then
+	test_case reserves-suffice reserves_suffice
+	test_case reserves-with-a-hung-store reserves_with_a_hung_store
+	test_case reserves-with-a-stalled-origin reserves_with_a_stalled_origin
+else
+	test_case reserves no_injection
+fi
