@@ -2,6 +2,7 @@
 /*
  * The memory of copies.
  */
+#include <linux/blk-cgroup.h>
 #include <linux/log2.h>
 #include <linux/slab.h>
 
@@ -136,6 +137,16 @@ static void copy_init(struct copy *copy, struct store *store, unsigned int nr)
 	INIT_LIST_HEAD(&copy->batch_node);
 }
 
+/*
+ * Not in the name of who happened to write first: the limits of its control group
+ * would hold up all others that wait for the chunks, or for room in the buffer.
+ */
+static void copy_set_device(struct copy *copy, struct block_device *bdev)
+{
+	copy->bio.bi_bdev = bdev;
+	bio_associate_blkg_from_css(&copy->bio, blkcg_root_css);
+}
+
 static void copy_free(struct copy *copy)
 {
 	copy_free_pages(copy);
@@ -161,7 +172,8 @@ static struct copy *create(struct store *store, struct block_device *bdev,
 		mempool_free(copy, &store->copies);
 		return NULL;
 	}
-	bio_init(&copy->bio, bdev, vecs, nr_vecs, REQ_OP_READ);
+	bio_init(&copy->bio, NULL, vecs, nr_vecs, REQ_OP_READ);
+	copy_set_device(copy, bdev);
 	if (!copy_alloc_pages(copy, nr_pages, gfp)) {
 		copy_free(copy);
 		return NULL;
@@ -220,7 +232,8 @@ void copy_renew(struct copy *copy, struct block_device *bdev)
 	unsigned short nr_vecs = copy->bio.bi_vcnt;
 
 	copy_init(copy, copy->store, copy->charged);
-	bio_reset(&copy->bio, bdev, REQ_OP_READ);
+	bio_reset(&copy->bio, NULL, REQ_OP_READ);
+	copy_set_device(copy, bdev);
 	copy->bio.bi_vcnt = nr_vecs;
 }
 

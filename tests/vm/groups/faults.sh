@@ -216,6 +216,36 @@ stalled_origins_beside_another() {
 	done
 }
 
+# A writer that may hardly read: what is read for its first writes holds up nobody else.
+throttled_writer() {
+	local groups=/run/control-groups start writer
+	mkdir -p "$groups"
+	mount -t cgroup2 none "$groups"
+	on_exit umount "$groups"
+	grep -qw io "$groups/cgroup.controllers" || skip "a kernel without the controller io"
+	echo +io >"$groups/cgroup.subtree_control"
+	mkdir "$groups/slow"
+	on_exit rmdir "$groups/slow"
+	echo "$(<"/sys/class/block/${disks[0]##*/}/dev") rbps=65536" >"$groups/slow/io.max"
+	add_origin data "${disks[0]}"
+	fill /dev/mapper/data A 0 2048
+	add_store snap "$store_disk" 8
+	take_snapshot snap data
+	add_image image snap data
+	bash -c "echo \$\$ >$groups/slow/cgroup.procs &&
+		exec dd if=/dev/zero of=/dev/mapper/data bs=1M count=1 oflag=direct status=none" &
+	writer=$!
+	wait_until 10 has_word data 5 1
+	start=$(now_ms)
+	fill /dev/mapper/data B 512 4
+	at_least 1 $((start + 5000 - $(now_ms))) "milliseconds less than 5000 that the other write took"
+	wait "$writer"
+	assert_eq active "$(store_state snap)"
+	shows /dev/mapper/image A 0 2048
+	shows /dev/mapper/data '\0' 0 512
+	shows /dev/mapper/data A 1024 1024
+}
+
 resume_backing() { dmsetup resume backing; }
 
 # Its queue is as full as can be, so that whoever wants to read or write it stands still:
@@ -527,6 +557,7 @@ test_case blocked-origin blocked_origin
 test_case slow-origin slow_origin
 test_case stalled-origin stalled_origin
 test_case stalled-origins-beside-another stalled_origins_beside_another
+test_case throttled-writer throttled_writer
 test_case store-suspended-for-a-while store_suspended_for_a_while
 test_case store-suspended-for-too-long store_suspended_for_too_long
 test_case suspends-of-our-own suspends_of_our_own
