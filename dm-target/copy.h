@@ -102,8 +102,8 @@ void copy_put(struct copy *copy);
 void copy_free_spares(struct store *store);
 
 /*
- * The reserves of @store: some copies, pages for a largest one. Returns 0 or
- * -ENOMEM; sleeps.
+ * The reserves of @store: some copies, tables of vectors for as many large ones,
+ * and pages for one largest copy. Returns 0 or -ENOMEM; sleeps.
  */
 int copy_init_reserves(struct store *store);
 void copy_exit_reserves(struct store *store);
