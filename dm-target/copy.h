@@ -23,10 +23,10 @@ struct store;
 /* Pages of the largest copy, and of the largest write to the store. */
 #define COPY_MAX_PAGES	BIO_MAX_VECS
 #define COPY_MAX_SHIFT	8		/* log2 of it */
+#define COPY_MAX_BYTES	SZ_1M		/* likewise, with pages of any size */
 
 /* Copies of so many pages need no table of vectors. */
 #define COPY_FEW_PAGES	4
-#define COPY_MAX_BYTES	SZ_1M		/* likewise, with pages of any size */
 
 enum copy_state {
 	COPY_CLAIMED,		/* its data is on the way */

@@ -103,11 +103,11 @@ no_injection() { skip "a kernel without fail_page_alloc: 6.1-kasan has it"; }
 # KiB, the first one now: a process needs no more memory then. Sets writer and feed.
 start_writer() {
 	local pipe=/run/feed-$1
-	rm -f "$pipe"
 	mkfifo "$pipe"
 	dd if="$pipe" of="/dev/mapper/$1" bs="$2k" oflag=direct iflag=fullblock status=none &
 	writer=$!
 	exec {feed}>"$pipe"
+	rm "$pipe"
 	on_exit eval "kill $writer 2>/dev/null || :"
 	send "$feed" "$2"
 	wait_until 10 shows "/dev/mapper/$1" B 0 "$2"
