@@ -196,7 +196,7 @@ struct copy *copy_create(struct store *store, struct block_device *bdev,
 	copy = create(store, bdev, nr, gfp);
 	mutex_unlock(&store->taker);
 	if (copy)
-		WRITE_ONCE(store->got_memory, jiffies);
+		WRITE_ONCE(store->last_copy, jiffies);
 	return copy;
 }
 
@@ -255,7 +255,8 @@ static bool copy_keep(struct copy *copy)
 	unsigned int nr = copy->charged;	/* copy->nr may be less */
 	struct llist_head *spares = spares_of_size(store, nr);
 
-	if (!spares || !reserves_are_full(store))
+	if (!spares || !reserves_are_full(store) ||
+	    atomic_read(&store->nr_unpublished))
 		return false;
 	if (atomic_add_return(nr, &store->nr_spare) > READ_ONCE(store->spare_limit)) {
 		atomic_sub(nr, &store->nr_spare);

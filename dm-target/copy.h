@@ -49,7 +49,7 @@ struct copy {
 	/* Used by cow.c while claimed. */
 	struct member *member;
 	struct rb_node claim_node;	/* in member->claims, by chunk */
-	struct llist_node done_node;	/* in member->done, or a spare's list */
+	struct llist_node done_node;	/* in ->done, ->unpublished, or a spare's list */
 	struct bio_list waiters;	/* protected by member->lock */
 	void (*finish)(struct copy *copy);	/* its data is there */
 	struct diffsnap_io *writer;	/* the image's write, or NULL */

@@ -10,6 +10,8 @@
 
 /* Publishes copies and submits the writes that waited; never waits itself. */
 static struct workqueue_struct *copy_wq;
+/* Publishes those for which the map wants memory; may wait for it. */
+static struct workqueue_struct *publish_wq;
 
 /*
  * Claims: an rbtree of copies, by chunk, that never overlap
@@ -135,9 +137,11 @@ static int fill_spare(struct snapshot *snapshot, struct map_spare *spare)
 }
 
 /*
- * Puts @nr chunks from @chunk into @state, and retires the places that they
+ * Puts the chunks of @copy into its state, and retires the places that they
  * had. Drops member->lock when memory is needed; nobody else may change these
- * chunks meanwhile, for they are claimed.
+ * chunks meanwhile, for they are claimed. Returns -EAGAIN if there is none for the
+ * map, spare->needed bytes: an origin's copy is as it was then, and of an image's
+ * write what it has no room for is forgotten.
  */
 static int set_chunks(struct copy *copy, struct map_spare *spare)
 {
@@ -163,6 +167,10 @@ static int set_chunks(struct copy *copy, struct map_spare *spare)
 			spin_lock(&member->lock);
 			if (!r)
 				continue;
+			if (copy->kind == RUN_WRITTEN)
+				store_retire(&member->snapshot->store, new.place,
+					     copy->nr - done);
+			return -EAGAIN;
 		}
 		if (r)
 			return r;
@@ -173,12 +181,73 @@ static int set_chunks(struct copy *copy, struct map_spare *spare)
 	return 0;
 }
 
+/*
+ * Puts a copy that is in the buffer into the map and ends its claim; it is gone then.
+ * Returns 0 or an error. -EAGAIN: an origin's copy is still claimed, and waits for
+ * memory, spare->needed bytes. Others are not to be waited for: their writes fail.
+ */
+static int publish_committed(struct copy *copy, struct map_spare *spare)
+{
+	struct member *member = copy->member;
+	struct snapshot *snapshot = member->snapshot;
+	struct bio_list waiters;
+	int r;
+
+	spin_lock(&member->lock);
+	r = snapshot_active(snapshot) ? set_chunks(copy, spare) : -EIO;
+	if (r == -EAGAIN && copy->kind == RUN_PRESERVED) {
+		spin_unlock(&member->lock);
+		return r;
+	}
+	unclaim(copy, &waiters);
+	spin_unlock(&member->lock);
+
+	map_spare_release(spare);
+	if (r == -EAGAIN)
+		r = -ENOMEM;
+	else if (r && r != -EIO)
+		snapshot_degrade(snapshot, SNAPSHOT_INVALID, "no-memory", r,
+				 member->origin->dev);
+	copy_put(copy);
+	io_go_on(&waiters);
+	snapshot_put(snapshot);
+	return r;
+}
+
+/*
+ * What has got no memory for the map. The data is in the buffer, or in the store by
+ * now; as long as the claim lasts, images read it from the origin.
+ */
+static void publish_work(struct work_struct *work)
+{
+	struct member *member = container_of(work, struct member, publish_work);
+	struct llist_node *unpublished = llist_del_all(&member->unpublished);
+	struct snapshot *snapshot = member->snapshot;
+	struct store *store = &snapshot->store;
+	struct copy *copy, *next;
+
+	llist_for_each_entry_safe(copy, next, unpublished, done_node) {
+		struct map_spare spare = { };
+		unsigned long since = jiffies;
+
+		while (publish_committed(copy, &spare) == -EAGAIN) {
+			if (!map_spare_fill(&spare, GFP_RECLAIM) ||
+			    store_await_memory(store, since))
+				continue;
+			snapshot_degrade(snapshot, SNAPSHOT_INVALID, "no-memory",
+					 -ENOMEM, member->origin->dev);
+		}
+		/* The snapshot is freed only after this work, see free_work(). */
+		WRITE_ONCE(store->last_copy, jiffies);
+		atomic_dec(&store->nr_unpublished);
+	}
+}
+
 int cow_publish(struct copy *copy)
 {
 	struct member *member = copy->member;
 	struct snapshot *snapshot = member->snapshot;
 	struct map_spare spare = { };
-	struct bio_list waiters;
 	int r;
 
 	if (copy->bio.bi_status || !snapshot_active(snapshot)) {
@@ -194,18 +263,15 @@ int cow_publish(struct copy *copy)
 	 */
 	store_commit(copy);
 
-	spin_lock(&member->lock);
-	r = set_chunks(copy, &spare);
-	unclaim(copy, &waiters);
-	spin_unlock(&member->lock);
-
-	map_spare_release(&spare);
-	if (r)
-		snapshot_degrade(snapshot, SNAPSHOT_INVALID, "no-memory", r,
-				 member->origin->dev);
-	copy_put(copy);
-	io_go_on(&waiters);
-	snapshot_put(snapshot);
+	r = publish_committed(copy, &spare);
+	if (r == -EAGAIN) {
+		/* As in cow_copy_done(). */
+		rcu_read_lock();
+		atomic_inc(&snapshot->store.nr_unpublished);
+		llist_add(&copy->done_node, &member->unpublished);
+		queue_work(publish_wq, &member->publish_work);
+		rcu_read_unlock();
+	}
 	return r;
 }
 
@@ -376,10 +442,10 @@ static struct copy *prepare_copy(struct member *member, struct diffsnap_io *io,
 	struct copy *copy;
 
 	for (;;) {
-		if (chunk_map_reserve(&member->map, chunk, gfp) ||
-		    (may_block && !snapshot_has_nodes(snapshot)))
-			copy = ERR_PTR(-ENOMEM);
-		else
+		bool has_slot = !chunk_map_reserve(&member->map, chunk, gfp);
+
+		copy = ERR_PTR(-ENOMEM);
+		if (has_slot)
 			copy = store_copy_alloc(&snapshot->store, &member->feeder,
 						real, nr, !may_block, gfp);
 		if (copy != ERR_PTR(-ENOMEM))
@@ -390,6 +456,9 @@ static struct copy *prepare_copy(struct member *member, struct diffsnap_io *io,
 		}
 		if (!snapshot_active(snapshot))
 			return ERR_PTR(-EAGAIN);
+		/* What others have got comes back; the map's memory does not. */
+		if (has_slot)
+			since = store_last_copy(&snapshot->store, since);
 		if (!store_await_memory(&snapshot->store, since))
 			return copy;
 	}
@@ -622,20 +691,31 @@ void cow_init_member(struct member *member)
 	member->claims = RB_ROOT;
 	init_llist_head(&member->done);
 	INIT_WORK(&member->done_work, done_work);
+	init_llist_head(&member->unpublished);
+	INIT_WORK(&member->publish_work, publish_work);
 }
 
 int cow_module_init(void)
 {
 	copy_wq = alloc_workqueue("diffsnap-copy", WQ_MEM_RECLAIM | WQ_PERCPU, 0);
-	return copy_wq ? 0 : -ENOMEM;
+	if (!copy_wq)
+		return -ENOMEM;
+	publish_wq = alloc_workqueue("diffsnap-publish", WQ_MEM_RECLAIM | WQ_PERCPU, 0);
+	if (!publish_wq) {
+		destroy_workqueue(copy_wq);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 void cow_module_flush(void)
 {
 	flush_workqueue(copy_wq);
+	flush_workqueue(publish_wq);
 }
 
 void cow_module_exit(void)
 {
+	destroy_workqueue(publish_wq);
 	destroy_workqueue(copy_wq);
 }

@@ -54,8 +54,10 @@ void cow_read_old(struct copy *copy, const struct bio *cause);
 void cow_copy_done(struct copy *copy);
 
 /*
- * Publishes a copy whose data is complete and ends its claim. Returns 0, or
- * an error if the snapshot was given up. Does not sleep; the copy is gone.
+ * Publishes a copy whose data is complete and ends its claim. Returns 0; -EIO if the
+ * snapshot was given up; -EAGAIN if an origin's copy is published by a worker, as soon
+ * as there is memory; or -ENOMEM for an image's write, of which a part may have been
+ * published. Does not sleep; the copy is gone.
  */
 int cow_publish(struct copy *copy);
 

@@ -119,39 +119,30 @@ static void retry_init(struct retry *retry, work_func_t work)
 }
 
 /*
- * Fills the reserve up to @nr nodes: what was taken does not come back by itself,
- * it is part of a map. Returns false if there is no memory for that.
+ * What was taken from the reserve does not come back by itself, it is part of a map.
+ * Without memory for that it is tried again every second.
  */
-static bool fill_nodes(struct snapshot *snapshot, int nr)
-{
-	while (READ_ONCE(snapshot->nodes.curr_nr) < nr) {
-		void *node = kmalloc(MAP_NODE_MAX, GFP_RECLAIM);
-
-		if (!node)
-			return false;
-		mempool_free(node, &snapshot->nodes);
-	}
-	return true;
-}
-
-/* If there is no memory, whoever needs the next one tries again. */
 static void refill_work(struct work_struct *work)
 {
-	struct snapshot *snapshot = container_of(work, struct snapshot, refill_work);
+	struct snapshot *snapshot =
+		container_of(work, struct snapshot, refill_work.work);
 
-	fill_nodes(snapshot, MIN_NODES);
-}
+	while (READ_ONCE(snapshot->nodes.curr_nr) < MIN_NODES) {
+		void *node = kmalloc(MAP_NODE_MAX, GFP_RECLAIM);
 
-bool snapshot_has_nodes(struct snapshot *snapshot)
-{
-	return fill_nodes(snapshot, MIN_NODES / 2);
+		if (!node) {
+			queue_delayed_work(retry_wq, &snapshot->refill_work, HZ);
+			return;
+		}
+		mempool_free(node, &snapshot->nodes);
+	}
 }
 
 void *snapshot_take_node(struct snapshot *snapshot)
 {
 	void *node = mempool_alloc(&snapshot->nodes, GFP_TRY);
 
-	queue_work(retry_wq, &snapshot->refill_work);
+	queue_delayed_work(retry_wq, &snapshot->refill_work, 0);
 	return node;
 }
 
@@ -561,9 +552,11 @@ static void free_work(struct work_struct *work)
 		cancel_work_sync(&member->origin_retry.work);
 		cancel_work_sync(&member->image_retry.work);
 	}
-	cancel_work_sync(&snapshot->refill_work);
-	list_for_each_entry(member, &snapshot->members, node)
+	list_for_each_entry(member, &snapshot->members, node) {
 		cancel_work_sync(&member->done_work);
+		cancel_work_sync(&member->publish_work);
+	}
+	cancel_delayed_work_sync(&snapshot->refill_work);
 	store_destroy(&snapshot->store);
 	list_for_each_entry_safe(member, next, &snapshot->members, node) {
 		chunk_map_destroy(&member->map);
@@ -645,7 +638,7 @@ static struct snapshot *snapshot_create(struct mapped_device *md, dev_t dev,
 	spin_lock_init(&snapshot->retry_lock);
 	mutex_init(&snapshot->event_mutex);
 	INIT_WORK(&snapshot->event_work, event_work);
-	INIT_WORK(&snapshot->refill_work, refill_work);
+	INIT_DELAYED_WORK(&snapshot->refill_work, refill_work);
 	INIT_WORK(&snapshot->unstall_work, unstall_work);
 	INIT_WORK(&snapshot->free_work, free_work);
 	list_add(&snapshot->node, &snapshots);

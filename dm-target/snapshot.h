@@ -57,7 +57,7 @@ struct snapshot {
 
 	struct store store;
 	mempool_t nodes;		/* of MAP_NODE_MAX bytes, for emergencies */
-	struct work_struct refill_work;	/* of nodes */
+	struct delayed_work refill_work;	/* of nodes */
 
 	spinlock_t retry_lock;		/* irqs off; the members' retry lists */
 
@@ -91,6 +91,8 @@ struct member {
 
 	struct llist_head done;		/* copies whose data is complete */
 	struct work_struct done_work;	/* see cow.c */
+	struct llist_head unpublished;	/* copies without memory for the map */
+	struct work_struct publish_work;
 };
 
 /*
@@ -159,12 +161,6 @@ void snapshot_clear_event_target(struct snapshot *snapshot, struct dm_target *ti
  * NULL if it is used up. Any context.
  */
 void *snapshot_take_node(struct snapshot *snapshot);
-
-/*
- * Whether that reserve has what copies in flight may need, after an attempt to fill
- * it up so far. May reclaim memory.
- */
-bool snapshot_has_nodes(struct snapshot *snapshot);
 
 /*
  * Parks @io for a worker that may wait for memory, and takes what else it

@@ -143,6 +143,8 @@ struct copy *store_copy_alloc(struct store *store, struct feeder *feeder,
 	struct copy *copy;
 	int charged;
 
+	if (atomic_read(&store->nr_unpublished))
+		return ERR_PTR(-ENOMEM);
 	spin_lock(&store->lock);
 	charged = charge(store, feeder, min(nr, store->copy_max), queue);
 	if (charged < 0) {
@@ -177,14 +179,18 @@ struct copy *store_copy_alloc(struct store *store, struct feeder *feeder,
 	return copy;
 }
 
+unsigned long store_last_copy(struct store *store, unsigned long since)
+{
+	unsigned long last = READ_ONCE(store->last_copy);
+
+	return time_after(last, since) ? last : since;
+}
+
 bool store_await_memory(struct store *store, unsigned long since)
 {
 	unsigned long patience =
 		msecs_to_jiffies(READ_ONCE(store->settings.timeout_ms));
-	unsigned long got = READ_ONCE(store->got_memory);
 
-	if (time_after(got, since))
-		since = got;
 	if (time_after(jiffies, since + patience))
 		return false;
 	/* What is in the buffer comes back when it is written. */

@@ -80,7 +80,12 @@ struct store {
 	mempool_t copies;
 	mempool_t tables;		/* of COPY_MAX_PAGES vectors */
 	mempool_t pages;
-	unsigned long got_memory;	/* when a worker last did (jiffies) */
+	unsigned long last_copy;	/* when a worker last got one (jiffies) */
+	/*
+	 * Copies that wait for the map's memory, and are not charged once they are
+	 * written: meanwhile none is made, and none becomes a spare.
+	 */
+	atomic_t nr_unpublished;
 
 	struct llist_head spares[COPY_MAX_SHIFT + 1];	/* by log2 of chunks */
 	atomic_t nr_spare;		/* chunks in there */
@@ -150,17 +155,20 @@ void store_add_feeder(struct store *store, struct feeder *feeder);
  * and allocates the pages. copy->nr tells how many chunks it became. Returns
  * ERR_PTR(-EDQUOT) if too much of @feeder's is being read (store_await_reads() is
  * the answer), ERR_PTR(-EBUSY) if the buffer is full (store_throttle() is), or
- * ERR_PTR(-ENOMEM). If @gfp may sleep, the reserves are used. @queue: respect those
- * who wait already.
+ * ERR_PTR(-ENOMEM), also while others wait to be published. If @gfp may sleep, the
+ * reserves are used. @queue: respect those who wait already.
  */
 struct copy *store_copy_alloc(struct store *store, struct feeder *feeder,
 			      struct block_device *bdev, unsigned int nr,
 			      bool queue, gfp_t gfp);
 
+/* @since or, if that is later, when a worker last got a copy, or published one. */
+unsigned long store_last_copy(struct store *store, unsigned long since);
+
 /*
- * For a worker that found no memory, first at @since (jiffies): waits a moment for
- * what comes back to the reserves. Returns false if that is no use: for as long as
- * the store may take to answer, no worker has got any. Sleeps.
+ * For a worker that has found no memory since @since (jiffies): waits a moment for
+ * what comes back to the reserves. Returns false if it has waited for as long as the
+ * store may take to answer. Sleeps.
  */
 bool store_await_memory(struct store *store, unsigned long since);
 

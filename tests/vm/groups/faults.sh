@@ -5,11 +5,13 @@
 # kernels: 6.1
 # disks: 64M 64M 256M
 # memory: 2G
+# append: slub_debug=A,kmalloc-*
 # timeout: 2400
 # leaks
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../snapshots.sh"
+. "$(dirname "$0")/../injection.sh"
 
 store_disk=${disks[2]}
 store_size=$(size_of "$store_disk")
@@ -545,6 +547,101 @@ store_pulled() {
 		--during "echo 1 >/sys/block/${scsi_disk#/dev/}/device/delete"
 }
 
+# ---- no memory for the map
+#
+# Some of what is written needs a node of the map when it is published. The kernel's
+# workers get none from a slab cache, the writers get all that they need.
+
+no_slab=/sys/kernel/debug/failslab
+
+can_inject() { [[ -e $no_slab/task-filter && -e /proc/self/make-it-fail ]]; }
+
+starve_map() {
+	# of the caches, those that the kernel's command line has marked
+	assert_eq 1 "$(</sys/kernel/slab/kmalloc-64/failslab)" "mark of kmalloc-64"
+	prepare_injection "$no_slab"
+	echo Y >"$no_slab/cache-filter"
+	mark_workers 1
+	on_exit mark_workers 0
+	on_exit feed_map
+	echo 100 >"$no_slab/probability"
+}
+
+feed_map() { echo 0 >"$no_slab/probability"; }
+
+# A region of the map has 512 chunks, here 2 MiB. There are more of them than nodes in
+# reserve.
+regions=70
+nodes=64
+
+# write_regions LETTER KIB [FIRST NUMBER]: of each, the chunk that begins there
+write_regions() {
+	local first=${3:-0} number=${4:-$regions}
+	fio --name=regions --filename=/dev/mapper/data --rw=write:2044k --bs=4k --offset=$((first * 2048 + $2))k \
+		--size=$((number * 2))M --io_size=$((number * 4))k --buffer_pattern="\"$1\"" --direct=1 >/dev/null
+}
+
+read_regions() { dd if="$1" bs=256k count=$((regions * 8)) iflag=direct status=none; }
+
+# B where A was, in the chunks that begin at 0 and 64 KiB of each region
+only_chunks_differ() {
+	{ cmp -l <(read_regions "$1") <(read_regions "$2") || [[ $? -eq 1 ]]; } | awk -v expected=$((regions * 2 * 4096)) '
+		{ at = ($1 - 1) % (2048 * 1024) }
+		$2 != 101 || $3 != 102 || at >= 68 * 1024 || (at >= 4096 && at < 64 * 1024) { wrong = 1; exit }
+		END { exit wrong || NR != expected }'
+}
+
+copied() { [[ $(status_word data 3) -ge $1 ]]; }
+
+# The first write to a region needs no node, the second one does; an image's fails
+# without one. Sets writer, and sum of the old contents.
+write_without_nodes() {
+	add_origin data "${disks[2]}"
+	write_regions A 0
+	write_regions A 64
+	sum=$(read_regions /dev/mapper/data | md5sum)
+	add_store snap "${disks[0]}" 8 '' '2 store_timeout 6000'
+	take_snapshot snap data
+	add_image image snap data
+	write_regions B 0
+	assert_eq "$regions" "$(status_word data 3)" "copies of first writes"
+	starve_map
+	write_regions B 64 0 "$nodes"
+	# a part of a chunk: so it is a worker that publishes it
+	expect_fail 1 'Cannot allocate memory' dd if=/dev/zero of=/dev/mapper/image bs=512 seek=$((nodes * 4096 + 256)) count=1 oflag=direct
+	assert_eq active "$(store_state snap)"
+	write_regions B 64 "$nodes" $((regions - nodes)) &
+	writer=$!
+	on_exit eval "kill $writer 2>/dev/null || :"
+	wait_until 60 copied $((regions + nodes + 1))
+}
+
+# An origin's copy waits for the map's memory, with what it has copied.
+no_memory_for_the_map() {
+	write_without_nodes
+	sleep 2
+	assert_eq $((regions + nodes + 1)) "$(status_word data 3)" "copies, the last one without a node"
+	feed_map
+	wait "$writer"
+	assert_eq active "$(store_state snap)"
+	assert_eq "$sum" "$(read_regions /dev/mapper/image | md5sum)" "sum of the image"
+	only_chunks_differ /dev/mapper/image /dev/mapper/data
+}
+
+# But not for ever.
+no_memory_for_the_map_for_long() {
+	local start took
+	write_without_nodes
+	start=$(now_ms)
+	wait "$writer"
+	took=$(($(now_ms) - start))
+	feed_map
+	at_least 3000 "$took" "milliseconds that the snapshot had"
+	[[ $took -lt 20000 ]] || fail "a write waited for $took ms"
+	assert_match '^invalid no-memory:' "$(store_state snap) $(store_reason snap)"
+	read_fails /dev/mapper/image
+}
+
 test_case store-full store_full
 test_case full-of-image-writes full_of_image_writes
 test_case full-waits-for-growth full_waits_for_growth
@@ -572,3 +669,9 @@ test_case image-in-use image_in_use
 test_case module-in-use module_in_use
 test_case origin-pulled origin_pulled
 test_case store-pulled store_pulled
+if can_inject; then
+	test_case no-memory-for-the-map no_memory_for_the_map
+	test_case no-memory-for-the-map-for-long no_memory_for_the_map_for_long
+else
+	test_case no-memory-for-the-map no_injection
+fi

@@ -10,6 +10,7 @@
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../snapshots.sh"
+. "$(dirname "$0")/../injection.sh"
 
 hog=$DIFFSNAP_BUILD/tests/vm/memory-hog
 hog_pid=''
@@ -97,7 +98,6 @@ done
 no_pages=/sys/kernel/debug/fail_page_alloc
 
 can_inject() { [[ -e $no_pages/task-filter && -e $no_pages/min-order && -e /proc/self/make-it-fail ]]; }
-no_injection() { skip "a kernel without fail_page_alloc: 6.1-kasan has it"; }
 
 # start_writer NAME BLOCK: writes to that origin what is sent to it, in blocks of so many
 # KiB, the first one now: a process needs no more memory then. Sets writer and feed.
@@ -119,13 +119,8 @@ send() { head -c "$(($2 * 1024))" /dev/zero | tr '\0' B >&"$1"; }
 # starve WRITER...: from now on
 starve() {
 	local task
-	echo 0 >"$no_pages/probability"
-	echo 0 >"$no_pages/verbose"
-	echo N >"$no_pages/ignore-gfp-wait"
+	prepare_injection "$no_pages"
 	echo 0 >"$no_pages/min-order"
-	echo Y >"$no_pages/task-filter"
-	echo 1 >"$no_pages/interval"
-	echo 1000000000 >"$no_pages/times"
 	for task in "$@"; do echo 1 >"/proc/$task/make-it-fail"; done
 	mark_workers 1
 	on_exit mark_workers 0
@@ -134,17 +129,6 @@ starve() {
 }
 
 feed_again() { echo 0 >"$no_pages/probability"; }
-
-# Also those that are yet to come, as children of a marked one.
-mark_workers() {
-	local file name
-	for file in /proc/[0-9]*/comm; do
-		# it may have gone
-		{ read -r name <"$file"; } 2>/dev/null || continue
-		[[ $name =~ ^(kthreadd|kworker/|diffsnap-) ]] || continue
-		{ echo "$1" >"${file%/comm}/make-it-fail"; } 2>/dev/null || :
-	done
-}
 
 # all_written NAME KIB SECONDS: what was sent has arrived within that time.
 all_written() {
