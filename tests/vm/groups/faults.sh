@@ -630,7 +630,7 @@ no_memory_for_the_map() {
 
 # But not for ever.
 no_memory_for_the_map_for_long() {
-	local start took
+	local start took region
 	write_without_nodes
 	start=$(now_ms)
 	wait "$writer"
@@ -639,6 +639,9 @@ no_memory_for_the_map_for_long() {
 	at_least 3000 "$took" "milliseconds that the snapshot had"
 	[[ $took -lt 20000 ]] || fail "a write waited for $took ms"
 	assert_match '^invalid no-memory:' "$(store_state snap) $(store_reason snap)"
+	for ((region = nodes; region < regions; region++)); do
+		shows /dev/mapper/data B $((region * 2048 + 64)) 4
+	done
 	read_fails /dev/mapper/image
 }
 
