@@ -205,7 +205,7 @@ TEST_CASE_METHOD(Imaged, "an image that ranges of were released is not sent", "[
   const auto refusal = [&](const char *params) {
     tracked.image.status = dm::parse_image_status(params);
     return errno_of([&] {
-      check_nothing_released(tracked);
+      check_sendable(tracked, {});
       return 0;
     });
   };

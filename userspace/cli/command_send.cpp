@@ -72,9 +72,7 @@ int run_send(Context &context, const Invocation &invocation) {
     options.since = resolve_since(image, *since, "send");
   }
   if (context.dry_run()) {
-    if (!options.force) {
-      check_nothing_released(image);
-    }
+    check_sendable(image, options);
     return exit_done;
   }
   if (invocation.has("manifest")) {

@@ -316,6 +316,50 @@ releasing() {
 	sent one/data stream -f
 }
 
+# What was written to the image before is sent and released as well.
+releasing_a_written_image() {
+	attached "$disk" -n data
+	write_at 0 $((32 << 10))
+	snapshot one -s "$store" data
+	dd if=/dev/urandom of=/dev/diffsnap/one/data bs=4k count=300 seek=10 oflag=direct status=none
+	copy_of /dev/diffsnap/one/data copy
+	sent one/data stream --release
+	assert_eq $((64 << 20)) "$(field images released one)" released
+	diffsnap receive backup <stream
+	cmp copy backup
+}
+
+# send_disturbed COMMAND [ARGUMENT]...: sends and releases an image; the command comes when
+# the stream has begun. Leaves its status.
+send_disturbed() {
+	echo 0 >status
+	{
+		diffsnap send one/data -j 1 --release 2>said || echo $? >status
+	} | {
+		head -c 2000000
+		"$@" >&2
+		cat
+	} >stream
+}
+
+# What others release while it is sent reads as zeroes: such a stream gets no end.
+released_by_others() {
+	attached "$disk" -n data
+	write_at 0 $((64 << 10))
+	snapshot one -s "$store" data
+	send_disturbed diffsnap release -q one/data 60m+1m
+	assert_eq 5 "$(<status)"
+	assert_match 'others released' "$(<said)"
+	expect_fail 5 'truncated' diffsnap receive backup <stream
+	diffsnap remove -q one
+	# ... and so it is with what they write
+	snapshot one -s "$store" data
+	send_disturbed dd if=/dev/urandom of=/dev/diffsnap/one/data bs=4k count=1 seek=15000 oflag=direct status=none
+	assert_eq 5 "$(<status)"
+	assert_match 'written to meanwhile' "$(<said)"
+	expect_fail 5 'truncated' diffsnap receive -f backup <stream
+}
+
 # What is written to an image is sent, and sent again as it is in the origin.
 written_image() {
 	local first
@@ -538,6 +582,8 @@ test_case chain own_directory chain
 test_case random-pairs own_directory random_pairs
 test_case incremental-size own_directory incremental_size
 test_case releasing own_directory releasing
+test_case releasing-a-written-image own_directory releasing_a_written_image
+test_case released-by-others own_directory released_by_others
 test_case release-of-a-busy-origin own_directory release_of_a_busy_origin
 test_case written-image own_directory written_image
 test_case broken-off own_directory broken_off

@@ -43,10 +43,83 @@ class WrittenOut {
   sys::ByteRange range_;
 };
 
+std::string quoted(const TrackedImage &image) {
+  return "image \"" + image.image.snapshot + '/' + image.image.origin_name + '"';
+}
+
+dm::ImageStatus status_of(const TrackedImage &image, const dm::AnyImageStatus &any) {
+  const auto *status = std::get_if<dm::ImageStatus>(&any);
+  if (status == nullptr) {
+    throw Error("send", quoted(image), EPROTO, "its status is not understood");
+  }
+  return *status;
+}
+
+/**
+ * Sees by the amounts in an image's status whether others write to it or release of it while it is sent. A
+ * second write to the same chunk changes none.
+ */
+class ImageWatch {
+ public:
+  /** From the status in @p image on, by which it was found fit to be sent. */
+  ImageWatch(const Environment &env, const TrackedImage &image, bool releases_matter)
+      : env_(env),
+        image_(image),
+        releases_matter_(releases_matter),
+        seen_(status_of(image, image.image.status)) {}
+
+  /** Throws Error, EBUSY, if something changed since the last look. */
+  void look() const { check(get(), seen_.released); }
+
+  /** As look(), and the last time: what happens to the image from now on is no matter. */
+  void look_and_end() {
+    look();
+    ended_ = true;
+  }
+
+  /** Releases whole chunks. What that changes is nobody else's. */
+  void release(const sys::ByteRange &range) {
+    if (ended_) {
+      release_ranges(env_, image_.image, {range});
+      return;
+    }
+    look();
+    release_ranges(env_, image_.image, {range});
+    const dm::ImageStatus now = get();
+    const std::uint64_t chunks = (range.length + image_.chunk - 1) / image_.chunk;
+    check(now, seen_.released + (chunks * image_.chunk >> sector_shift));
+    // Chunks that had been written to are counted as released only.
+    seen_ = now;
+  }
+
+ private:
+  dm::ImageStatus get() const {
+    const dm::Table lines = env_.dm.status(image_.image.device.name);
+    return status_of(image_, lines.size() == 1 ? dm::parse_image_status(lines.front().params)
+                                               : dm::AnyImageStatus(dm::UnknownStatus()));
+  }
+
+  void check(const dm::ImageStatus &now, Sectors released) const {
+    if (now.written > seen_.written) {
+      throw Error("send", quoted(image_), EBUSY, "it was written to meanwhile");
+    }
+    if (releases_matter_ && now.released != released) {
+      throw Error("send", quoted(image_), EBUSY, "others released ranges of it meanwhile",
+                  "Make another snapshot and send that.");
+    }
+  }
+
+  const Environment &env_;
+  const TrackedImage &image_;
+  bool releases_matter_;
+  bool ended_ = false;
+  dm::ImageStatus seen_;
+};
+
 /** Releases ranges in whole chunks; the parts of chunks at their edges wait for their neighbours. */
 class Releaser {
  public:
-  Releaser(const Environment &env, const TrackedImage &image) : env_(env), image_(image) {}
+  Releaser(ImageWatch &watch, const TrackedImage &image) : watch_(watch), image_(image) {}
 
   void add(const sys::ByteRange &range) {
     if (range.offset != end_) {
@@ -55,35 +128,17 @@ class Releaser {
     end_ = range.offset + range.length;
     const std::uint64_t whole = end_ == image_.size ? end_ : end_ / image_.chunk * image_.chunk;
     if (begin_ < whole) {
-      release_ranges(env_, image_.image, {{begin_, whole - begin_}});
+      watch_.release({begin_, whole - begin_});
       begin_ = whole;
     }
   }
 
  private:
-  const Environment &env_;
+  ImageWatch &watch_;
   const TrackedImage &image_;
   std::uint64_t begin_ = 0;
   std::uint64_t end_ = 0;
 };
-
-std::string quoted(const TrackedImage &image) {
-  return "image \"" + image.image.snapshot + '/' + image.image.origin_name + '"';
-}
-
-/** How much was written to an image. */
-Sectors written_to(const TrackedImage &image) {
-  const auto *status = std::get_if<dm::ImageStatus>(&image.image.status);
-  return status != nullptr ? status->written : 0;
-}
-
-/** That nobody wrote to the image while it was read, as far as the amount tells: a second write to the same
- * chunk does not change that. */
-void check_not_written(const TrackedImage &image, const TrackedImage &now) {
-  if (written_to(now) != written_to(image)) {
-    throw Error("send", quoted(image), EBUSY, "it was written to meanwhile");
-  }
-}
 
 std::string json_number(const std::optional<ChangeId> &id) {
   return id ? std::to_string(id->number) : "null";
@@ -128,41 +183,32 @@ std::string SendResult::to_json() const {
          "}\n";
 }
 
-void check_nothing_released(const TrackedImage &image) {
-  const auto *status = std::get_if<dm::ImageStatus>(&image.image.status);
-  if (status == nullptr) {
-    throw Error("send", quoted(image), EPROTO, "its status is not understood");
-  }
-  if (status->released > 0) {
+void check_sendable(const TrackedImage &image, const SendOptions &options) {
+  if (!options.force && status_of(image, image.image.status).released > 0) {
     throw Error("send", quoted(image), EBUSY, "ranges of it were released and read as zeroes",
                 "Make another snapshot. With --force the image is sent as it is.");
-  }
-}
-
-SendResult send_image(const Environment &env, const TrackedImage &image, const SendOptions &options,
-                      stream::Sink &sink) {
-  if (!options.force) {
-    check_nothing_released(image);
   }
   if (options.since && options.since->number == 0) {
     throw Error("send", quoted(image), EINVAL, "number 0 is no snapshot that anything could be at",
                 "A full stream is sent without --since.");
   }
+}
+
+SendResult send_image(const Environment &env, const TrackedImage &image, const SendOptions &options,
+                      stream::Sink &sink) {
+  check_sendable(image, options);
   stream::Header header{std::nullopt, image.id.to_string(), image.size};
   if (options.since) {
     header.from = options.since->to_string();
   }
-  Releaser releaser(env, image);
+  ImageWatch watch(env, image, !options.force);
+  Releaser releaser(watch, image);
   CopyOptions copy;
   copy.threads = options.threads;
   copy.progress = options.progress;
   copy.before_end = [&] {
     check_still_in_order(env.dm, image, "send");
-    const TrackedImage now = get_tracked_image(env.dm, image.image.snapshot, image.image.origin_name, "send");
-    check_not_written(image, now);
-    if (!options.force && !options.release) {
-      check_nothing_released(now);
-    }
+    watch.look_and_end();
   };
   if (options.release) {
     copy.written_out = [&](const sys::ByteRange &range) { releaser.add(range); };

@@ -64,14 +64,15 @@ struct SendResult {
   [[nodiscard]] std::string to_json() const;
 };
 
-/** Throws Error, EBUSY, if ranges of an image were released: they read as zeroes, whatever they held. */
-void check_nothing_released(const TrackedImage &image);
+/** Throws Error for an image that cannot be sent so. Of one that ranges of were released, EBUSY: they read as
+ * zeroes, whatever they held. */
+void check_sendable(const TrackedImage &image, const SendOptions &options);
 
 /**
- * Sends an image. It is looked at once more after the last read: if its snapshot has been given up meanwhile,
- * or more was written to it, the stream gets no end. What was written to it before is no matter: trackers
- * mark that for this snapshot and, since it is undone there, for the next one. Throws Error. May not be
- * called from two threads at once.
+ * Sends an image. It is looked at before each release and once more after the last read: if its snapshot has
+ * been given up meanwhile, more was written to it, or others released of it, the stream gets no end. What was
+ * written to it before is no matter: trackers mark that for this snapshot and, since it is undone there, for
+ * the next one. Throws Error. May not be called from two threads at once.
  */
 SendResult send_image(const Environment &env, const TrackedImage &image, const SendOptions &options,
                       stream::Sink &sink);
