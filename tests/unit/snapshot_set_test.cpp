@@ -313,6 +313,24 @@ TEST_CASE_METHOD(Set, "a store grows from below", "[snapshot]") {
   CHECK(dm.device("diffsnap-s").live[0].length == 69632);
 }
 
+TEST_CASE_METHOD(Set, "a store that grew by half grows as if it had not", "[snapshot]") {
+  create();
+  const StorePlan more{{{vdd, 131072, 4096}}};
+  dm::Table data = dm.device("diffsnap--data-s").live;
+  for (dm::TableLine &line : more.table(dm::table_length(data))) {
+    data.push_back(std::move(line));
+  }
+  dm.device("diffsnap--data-s").live = data;
+  for (const StoreRange &taken : ranges_in_use(dm)) {
+    CHECK_FALSE(taken == more.ranges.front());
+  }
+  CHECK(extend_snapshot(env, "s", more, true) == 69632);
+  CHECK(dm.device("diffsnap-s").live[0].length == 65536);
+  CHECK(extend_snapshot(env, "s", more) == 69632);
+  CHECK(dm.device("diffsnap--data-s").live == data);
+  CHECK(dm.device("diffsnap-s").live[0].length == 69632);
+}
+
 TEST_CASE_METHOD(Set, "a store that cannot grow stays as it was", "[snapshot]") {
   create();
   const auto data = dm.device("diffsnap--data-s").live;
@@ -367,7 +385,9 @@ TEST_CASE_METHOD(Set, "a store does not grow by larger blocks", "[snapshot]") {
 TEST_CASE_METHOD(Set, "a snapshot that was given up is not extended", "[snapshot]") {
   create();
   dm.device("diffsnap-s").store_state = "overflow";
-  CHECK(errno_of([&] { return extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096}}}); }) == EINVAL);
+  const bool dry_run = GENERATE(false, true);
+  CHECK(errno_of([&] { return extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096}}}, dry_run); }) ==
+        EINVAL);
 }
 
 TEST_CASE_METHOD(Set, "ranges are released in whole chunks", "[snapshot]") {

@@ -46,10 +46,10 @@ int run_extend(Context &context, const Invocation &invocation) {
     options.limit = change->relative ? wanted : wanted - snapshot.table.length;
   }
   const StorePlan plan = plan_store(env, resolve_store_specs(env, specs), ranges_in_use(env.dm), options);
+  const Sectors size = extend_snapshot(env, name, plan, context.dry_run());
   if (context.dry_run()) {
     return exit_done;
   }
-  const Sectors size = extend_snapshot(env, name, plan);
   context.done("Snapshot \"" + name + "\" extended to " + format_size(size << sector_shift, 'h') + ".");
   return exit_done;
 }

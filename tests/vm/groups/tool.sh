@@ -822,12 +822,34 @@ killed_extend() {
 		diffsnap create -q -n daily -s "$store:1m+8m" raw
 		killed "$at" diffsnap extend daily -s "$store:9m+8m"
 		timeout 20 dd if=/dev/zero of=/dev/mapper/raw bs=1M count=6 oflag=direct status=none
+		if [[ $(field list size daily) -eq $((8 << 20)) ]]; then
+			diffsnap extend daily -s "$store:9m+8m"
+		fi
+		assert_eq $((16 << 20)) "$(field list size daily)" "the store's size"
 		diffsnap extend daily -s "$store:32m+8m"
 		assert_eq active "$(field list state daily)"
-		at_least $((16 << 20)) "$(field list size daily)" "the store's size"
+		assert_eq $((24 << 20)) "$(field list size daily)" "the store's size"
 		diffsnap remove -q daily
 		is_clean raw
 	done
+}
+
+has_size() { [[ $(field list size "$1") -eq $2 ]]; }
+
+# Writes that wait for room do not wait for udev.
+extend_before_udev() {
+	local pid
+	attached "$more" -n raw
+	snapshot daily -s "$store:1m+8m" raw
+	udevadm settle
+	on_exit udevadm control --start-exec-queue
+	udevadm control --stop-exec-queue
+	diffsnap extend daily -s "$store:9m+8m" &
+	pid=$!
+	wait_until 30 has_size daily $((16 << 20))
+	kill -0 "$pid" || fail "it did not wait for udev at all"
+	udevadm control --start-exec-queue
+	wait "$pid"
 }
 
 # A tool that stands still is as bad as a dead one: the watchdog thaws, the snapshot is not made.
@@ -860,6 +882,7 @@ test_case several-origins several_origins
 test_case reports reports
 test_case frozen-before frozen_before
 test_case extend-while-held extend_while_held
+test_case extend-before-udev extend_before_udev
 test_case release release_ranges
 test_case wait waiting
 test_case made-in-steps made_in_steps

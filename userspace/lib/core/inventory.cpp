@@ -124,7 +124,9 @@ class Reader {
     const Candidate *data = find(table->device);
     if (data != nullptr && data->uuid && data->uuid->kind == DeviceKind::data) {
       snapshot.data = data->device;
-      for (const dm::TableLine &line : data->table) {
+      dm::Table used = data->table;
+      dm::truncate(used, table->length);
+      for (const dm::TableLine &line : used) {
         if (const auto range = dm::LinearTable::parse(line)) {
           snapshot.ranges.push_back(*range);
         }

@@ -66,7 +66,8 @@ struct SnapshotInfo {
   dm::DeviceInfo device;
   dm::StoreTable table;
   dm::AnyStoreStatus status;
-  /** The device below the store, if it is one of ours, and the ranges that it is made of. */
+  /** The device below the store, if it is one of ours, and the ranges of it that the store uses: one that was
+   * extended by half has more. */
   std::optional<dm::DeviceInfo> data;
   std::vector<dm::LinearTable> ranges;
   /** Members' dm names in the order of the status line; "major:minor" where the device has gone. */

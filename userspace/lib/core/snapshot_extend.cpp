@@ -13,13 +13,11 @@ namespace {
 
 /** Loads a table and makes it live; afterwards the device has either this one or the one before. */
 void replace_table(const Environment &env, const std::string &name, const dm::Table &before,
-                   const dm::Table &after) {
+                   const dm::Table &after, dm::UdevCookie &cookie) {
   Steps steps;
-  const auto cookie = env.dm.make_cookie();
   steps.run([&] { env.dm.load(name, after); }, [&] { env.dm.clear(name); });
-  steps.run([&] { swap_table(env, name, *cookie, [&] { env.dm.load(name, before); }); });
+  steps.run([&] { swap_table(env, name, cookie, [&] { env.dm.load(name, before); }); });
   steps.finish();
-  cookie->wait();
 }
 
 /** Places in a store are addressed in blocks of its device, and they are where they are. */
@@ -38,7 +36,8 @@ void check_blocks(const Environment &env, const std::string &object, const dm::D
 
 }  // namespace
 
-Sectors extend_snapshot(const Environment &env, const std::string &name, const StorePlan &more) {
+Sectors extend_snapshot(const Environment &env, const std::string &name, const StorePlan &more,
+                        bool dry_run) {
   const SnapshotInfo snapshot = get_snapshot(env.dm, name, "extend");
   const std::string object = "snapshot \"" + name + '"';
   if (!std::holds_alternative<dm::WorkingStore>(snapshot.status)) {
@@ -58,9 +57,10 @@ Sectors extend_snapshot(const Environment &env, const std::string &name, const S
 
   const std::string &data = snapshot.data->name;
   const dm::Table before = env.dm.table(data);
+  // Beyond the store's end there is what one that was killed half-way added: nobody uses it.
   dm::Table after = before;
-  // One that was killed half-way left the data device longer than the store: the new length counts that in.
-  for (dm::TableLine &line : more.table(dm::table_length(before))) {
+  dm::truncate(after, snapshot.table.length);
+  for (dm::TableLine &line : more.table(dm::table_length(after))) {
     after.push_back(std::move(line));
   }
   const dm::Table store_before = env.dm.table(snapshot.device.name);
@@ -71,12 +71,23 @@ Sectors extend_snapshot(const Environment &env, const std::string &name, const S
     store.low_water = numbers->low_water;
   }
 
+  if (dry_run) {
+    return store.length;
+  }
+
+  // Writes may be waiting for the room: udev is waited for when it is there.
+  const auto cookie = env.dm.make_cookie();
   Steps steps;
-  steps.run([&] { replace_table(env, data, before, after); },
-            [&] { replace_table(env, data, after, before); });
+  steps.run([&] { replace_table(env, data, before, after, *cookie); },
+            [&] {
+              const auto undoing = env.dm.make_cookie();
+              replace_table(env, data, after, before, *undoing);
+              undoing->wait();
+            });
   wipe_edges(env, more);
-  steps.run([&] { replace_table(env, snapshot.device.name, store_before, {store.line()}); });
+  steps.run([&] { replace_table(env, snapshot.device.name, store_before, {store.line()}, *cookie); });
   steps.finish();
+  cookie->wait();
   return store.length;
 }
 

@@ -81,9 +81,11 @@ CreateResult take_snapshot(const Environment &env, const TakeOptions &options, s
 
 /**
  * Adds ranges to the end of a snapshot's store while it is held: first the device below is made larger, then
- * the store's own table. Throws Error. @return the new size.
+ * the store's own table. What a process that was killed between the two had added below is dropped. Throws
+ * Error. @param dry_run  only check @return the new size.
  */
-Sectors extend_snapshot(const Environment &env, const std::string &name, const StorePlan &more);
+Sectors extend_snapshot(const Environment &env, const std::string &name, const StorePlan &more,
+                        bool dry_run = false);
 
 struct RemoveOptions {
   /** Remove images that are in use, too: their users get I/O errors from then on. */

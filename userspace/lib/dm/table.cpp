@@ -123,6 +123,15 @@ Sectors table_length(const Table &table) noexcept {
   return table.empty() ? 0 : table.back().start + table.back().length;
 }
 
+void truncate(Table &table, Sectors length) noexcept {
+  while (!table.empty() && table.back().start >= length) {
+    table.pop_back();
+  }
+  if (table_length(table) > length) {
+    table.back().length = length - table.back().start;
+  }
+}
+
 void wipe(Table &table) noexcept {
   for (TableLine &line : table) {
     // capacity() counts what a shrunk string may still hold; the standard allows writing up to size() only.
