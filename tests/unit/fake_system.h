@@ -92,8 +92,8 @@ class FakeFreezer final : public sys::Freezer {
  public:
   FakeFreezer(Log &log, FaultPlan &faults) : log_(log), faults_(faults) {}
 
-  /** Somebody ends the command just then. */
-  int signal_at_thaw = 0;
+  /** Somebody ends the command just then: at "thaw", for instance. */
+  std::string terminated_at;
 
   void prepare(const std::vector<DeviceId> &) override { act("prepare"); }
   void write_out() override { act("write out"); }
@@ -105,9 +105,6 @@ class FakeFreezer final : public sys::Freezer {
   int thaw() noexcept override {
     // Whether it reports success or not, it tries all.
     frozen_ = false;
-    if (signal_at_thaw != 0) {
-      raise(signal_at_thaw);
-    }
     return record("thaw");
   }
   [[nodiscard]] Error failure() const override { return {"freeze", "/mnt", EIO}; }
@@ -120,6 +117,9 @@ class FakeFreezer final : public sys::Freezer {
   int record(const std::string &what) noexcept {
     const int error = faults_.next();
     log_.push_back(error != 0 ? what + " FAILS" : what);
+    if (what == terminated_at) {
+      raise(SIGTERM);
+    }
     return error;
   }
   void act(const std::string &what) {

@@ -8,6 +8,7 @@
 #include "core/naming.h"
 #include "errors.h"
 #include "fake_system.h"
+#include "sys/memlock.h"
 
 namespace diffsnap {
 namespace {
@@ -120,19 +121,62 @@ class CountedSignals {
 
 TEST_CASE_METHOD(Set, "who ends the command at the cut leaves nothing behind", "[snapshot]") {
   const CountedSignals counted;
-  freezer.signal_at_thaw = SIGTERM;
-  CHECK(errno_of([&] { return create().id; }) == EINTR);
+  SECTION("while it writes out") {
+    freezer.terminated_at = "write out";
+    CHECK(errno_of([&] { return create().id; }) == EINTR);
+    CHECK(std::find(log.begin(), log.end(), "freeze") == log.end());
+  }
+  SECTION("right after it") {
+    freezer.terminated_at = "thaw";
+    CHECK(errno_of([&] { return create().id; }) == EINTR);
+  }
+  SECTION("while images are made") {
+    dm.meanwhile["create diffsnap-s-vg--home"] = [] { raise(SIGTERM); };
+    CHECK(errno_of([&] { return create().id; }) == EINTR);
+  }
   CHECK(signals_seen == 1);
   CHECK(dm.names() == only_origins);
   CHECK(origins_are_free());
   CHECK(dm.open_cookies.empty());
 }
 
+TEST_CASE_METHOD(Set, "signals that end nothing do not undo a snapshot", "[snapshot]") {
+  freezer.terminated_at = GENERATE(as<std::string>(), "write out", "thaw");
+  SECTION("ignored") {
+    void (*const before)(int) = std::signal(SIGTERM, SIG_IGN);
+    CHECK(errno_of([&] { return create().id; }) == 0);
+    std::signal(SIGTERM, before);
+  }
+  SECTION("waited for by others") {
+    const CountedSignals counted;
+    {
+      const sys::SignalBlock blocked(sys::SignalBlock::Which::termination);
+      CHECK(errno_of([&] { return create().id; }) == 0);
+      CHECK(signals_seen == 0);
+    }
+    CHECK(signals_seen == 1);
+  }
+  CHECK(dm.device("diffsnap-s").store_state == "active");
+}
+
+TEST_CASE_METHOD(Set, "who ends the command before a snapshot is taken can take it later", "[take]") {
+  const CountedSignals counted;
+  options.take = false;
+  create();
+  freezer.terminated_at = "write out";
+  TakeOptions take;
+  take.name = "s";
+  CHECK(errno_of([&] { return take_snapshot(env, take, &freezer, &critical).id; }) == EINTR);
+  CHECK(signals_seen == 1);
+  freezer.terminated_at.clear();
+  CHECK(take_snapshot(env, take, &freezer, &critical).images.size() == 2);
+}
+
 TEST_CASE_METHOD(Set, "who ends the command when a snapshot is taken gets it all the same", "[take]") {
   const CountedSignals counted;
   options.take = false;
   create();
-  freezer.signal_at_thaw = SIGTERM;
+  freezer.terminated_at = "thaw";
   TakeOptions take;
   take.name = "s";
   CHECK(take_snapshot(env, take, &freezer, &critical).images.size() == 2);

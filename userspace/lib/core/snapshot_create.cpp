@@ -7,7 +7,6 @@
 #include "core/snapshot_take.h"
 #include "core/steps.h"
 #include "sys/block_device.h"
-#include "sys/memlock.h"
 
 namespace diffsnap {
 
@@ -40,11 +39,10 @@ class Creation {
     if (options_.take) {
       uninterrupted_.emplace(sys::SignalBlock::Which::termination);
       const Taking taking{"create", options_.name, result_.id, store_, origins_, options_.cut_limit};
-      cut(env_, taking, freezer_, critical_, result_);
-      if (uninterrupted_->pending()) {
-        refuse(options_, EINTR, "it was interrupted");
-      }
+      cut(env_, taking, freezer_, critical_, *uninterrupted_, result_);
+      check_not_interrupted(taking, *uninterrupted_);
       make_images(env_, taking, steps_);
+      check_not_interrupted(taking, *uninterrupted_);
     }
     steps_.finish();
     return result_;
@@ -130,8 +128,8 @@ class Creation {
   DeviceId data_;
   DeviceId store_;
   CreateResult result_;
-  // Whoever ends the command in the middle of the cut, where signals wait, would else end it right after
-  // that: with a snapshot that nobody knows of. It is undone, or made, first.
+  // From before the cut to the end. A process that ended between would leave a snapshot that nobody was told
+  // of; so signals wait, and one that came has the snapshot undone first.
   std::optional<sys::SignalBlock> uninterrupted_;
   // Last, so that what it undoes finds everything else alive.
   Steps steps_;

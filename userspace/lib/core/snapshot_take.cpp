@@ -6,7 +6,6 @@
 
 #include "core/naming.h"
 #include "sys/block_device.h"
-#include "sys/memlock.h"
 
 namespace diffsnap {
 
@@ -62,13 +61,14 @@ std::string quoted(const std::string &snapshot) {
 }
 
 void freeze_and_cut(const Taking &taking, dm::PreparedMessage &message, sys::Freezer &freezer,
-                    sys::CriticalSection &critical) {
+                    sys::CriticalSection &critical, const sys::SignalBlock &uninterrupted) {
   std::vector<DeviceId> devices;
   for (const OriginInfo &origin : taking.origins) {
     devices.push_back(origin.device.id);
   }
   freezer.prepare(devices);
   freezer.write_out();
+  check_not_interrupted(taking, uninterrupted);
   critical.enter();
   // From here to leave(): no memory, no files, no log, no exceptions. What went wrong is told afterwards.
   const int freeze_error = freezer.freeze();
@@ -196,8 +196,14 @@ void add_members(const Environment &env, const std::string &snapshot,
   }
 }
 
+void check_not_interrupted(const Taking &taking, const sys::SignalBlock &uninterrupted) {
+  if (uninterrupted.pending()) {
+    throw Error(taking.verb, quoted(taking.name), EINTR, "it was interrupted");
+  }
+}
+
 void cut(const Environment &env, const Taking &taking, sys::Freezer *freezer, sys::CriticalSection *critical,
-         CreateResult &result) {
+         const sys::SignalBlock &uninterrupted, CreateResult &result) {
   const std::string store = store_name(taking.name);
   const auto message = env.dm.prepare_message(
       store, taking.cut_limit ? "cut " + std::to_string(taking.cut_limit->count()) : "cut");
@@ -206,7 +212,7 @@ void cut(const Environment &env, const Taking &taking, sys::Freezer *freezer, sy
       throw_cut(taking, error);
     }
   } else {
-    freeze_and_cut(taking, *message, *freezer, *critical);
+    freeze_and_cut(taking, *message, *freezer, *critical, uninterrupted);
     result.frozen = freezer->frozen_time();
   }
   read_closed_time(env, store, result);
@@ -269,7 +275,7 @@ CreateResult take_snapshot(const Environment &env, const TakeOptions &options, s
   // A cut cannot be undone here; so it gets its images, whoever ends the command meanwhile.
   const sys::SignalBlock uninterrupted(sys::SignalBlock::Which::termination);
   try {
-    cut(env, taking, freezer, critical, result);
+    cut(env, taking, freezer, critical, uninterrupted, result);
     Steps steps;
     make_images(env, taking, steps);
     steps.finish();

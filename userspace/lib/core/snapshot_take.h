@@ -10,6 +10,7 @@
 
 #include "core/snapshot_set.h"
 #include "core/steps.h"
+#include "sys/memlock.h"
 
 namespace diffsnap {
 
@@ -40,10 +41,13 @@ struct Taking {
   std::optional<std::chrono::milliseconds> cut_limit;
 };
 
+/** Throws Error, EINTR, if a signal waits that will end the process. */
+void check_not_interrupted(const Taking &taking, const sys::SignalBlock &uninterrupted);
+
 /** Freezes, cuts and thaws; says in @p result how long that took. Throws Error; nothing is cut then, unless
- * it is the thaw that failed. */
+ * it is the thaw that failed. Writing out takes as long as it takes: signals are looked at after it. */
 void cut(const Environment &env, const Taking &taking, sys::Freezer *freezer, sys::CriticalSection *critical,
-         CreateResult &result);
+         const sys::SignalBlock &uninterrupted, CreateResult &result);
 
 void make_images(const Environment &env, const Taking &taking, Steps &steps);
 

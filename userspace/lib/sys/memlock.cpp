@@ -51,6 +51,13 @@ void grow_heap() {
   std::free(reserve);
 }
 
+/** Such a signal, too, waits while it is blocked: it may no longer be ignored when it is not. */
+bool is_ignored(int signal) noexcept {
+  struct sigaction action {};
+  return sigaction(signal, nullptr, &action) == 0 && (action.sa_flags & SA_SIGINFO) == 0 &&
+         action.sa_handler == SIG_IGN;
+}
+
 }  // namespace
 
 ProcessMemory::~ProcessMemory() {
@@ -101,7 +108,8 @@ bool SignalBlock::pending() const noexcept {
   sigemptyset(&waiting);
   sigpending(&waiting);
   for (int signal = 1; signal < NSIG; ++signal) {
-    if (sigismember(&waiting, signal) == 1 && sigismember(&blocked_, signal) == 1) {
+    if (sigismember(&waiting, signal) == 1 && sigismember(&blocked_, signal) == 1 &&
+        sigismember(&before_, signal) != 1 && !is_ignored(signal)) {
       return true;
     }
   }

@@ -43,7 +43,8 @@ class SignalBlock {
   SignalBlock &operator=(const SignalBlock &) = delete;
   ~SignalBlock();
 
-  /** Whether one of those has arrived and waits, for this thread or the process. */
+  /** Whether one of those has arrived and waits, for this thread or the process, to be delivered at the
+   * object's end: neither one that is ignored nor one that the thread had blocked before. */
   [[nodiscard]] bool pending() const noexcept;
 
  private:
