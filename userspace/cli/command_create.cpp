@@ -92,6 +92,16 @@ std::string free_name(const Inventory &inventory) {
   }
 }
 
+/** What origins are named, as far as can be told without the lock. */
+std::vector<DeviceId> devices_of(const Environment &env, const std::vector<std::string> &arguments) {
+  try {
+    return find_origins(env, read_inventory(env.dm), arguments).all;
+  } catch (const Error &) {
+    // Perhaps for what a killed command has left: with the lock that is cleared up first.
+    return {};
+  }
+}
+
 CreateOptions parse_options(const Invocation &invocation) {
   CreateOptions options;
 
@@ -135,6 +145,11 @@ int run_create(Context &context, const Invocation &invocation) {
     check_name(options.name);
   }
 
+  options.take = !invocation.has("no-take");
+  options.dry_run = context.dry_run();
+
+  Cutter cutter(context, options.take && !invocation.has("no-freeze"));
+  cutter.write_out_ahead(devices_of(context.environment(), invocation.arguments()));
   const Environment env = context.environment_for_changes();
   const Inventory inventory = read_inventory(env.dm);
   if (options.name.empty()) {
@@ -145,8 +160,6 @@ int run_create(Context &context, const Invocation &invocation) {
   }
   const Origins origins = find_origins(env, inventory, invocation.arguments());
   options.origins = origins.all;
-  options.take = !invocation.has("no-take");
-  options.dry_run = context.dry_run();
 
   Attachments attachments(context, env);
   if (context.dry_run()) {
@@ -157,7 +170,6 @@ int run_create(Context &context, const Invocation &invocation) {
   // After attaching, so that a store on one of the origins is seen as such.
   options.store = plan_store(env, resolve_store_specs(env, specs), ranges_in_use(env.dm), plan_options);
 
-  Cutter cutter(context, !invocation.has("no-freeze"));
   const CreateResult result = create_snapshot(env, options, cutter.freezer(), cutter.section());
   attachments.keep();
   if (context.dry_run()) {

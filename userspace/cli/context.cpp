@@ -26,7 +26,11 @@ void Context::configure(const Invocation &invocation) {
 Environment Context::locked_environment() {
   const Environment env = environment();
   if (!dry_run_ && !lock_) {
-    lock_ = machine_.lock_changes();
+    lock_ = machine_.lock_changes([this] {
+      if (!quiet_) {
+        err_ << "  Waiting for another command that changes devices." << std::endl;
+      }
+    });
   }
   return env;
 }

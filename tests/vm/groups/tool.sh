@@ -834,6 +834,43 @@ killed_extend() {
 	done
 }
 
+# Writing out may take minutes. Meanwhile other snapshots must be able to get more room.
+extend_while_others_write_out() {
+	local pid
+	two_file_systems
+	diffsnap attach -q $lv
+	attached "$more" -n raw
+	snapshot other -s "$store:1m+8m" raw
+	dd if=/dev/urandom of=/run/lv/dirty bs=1M count=4 status=none
+	dmsetup suspend --noflush --nolockfs vg-data
+	diffsnap create -n daily -s "$store:32m+8m" $lv plain &
+	pid=$!
+	wait_until 30 is_writing_out $pid
+	timeout 20 diffsnap extend other -s "$store:9m+8m"
+	is_writing_out $pid || fail "it writes nothing out"
+	dmsetup resume vg-data
+	wait $pid
+	assert_eq active "$(field list state daily)"
+	diffsnap remove -q daily other
+}
+
+# is_writing_out PID: it is in syncfs()
+is_writing_out() { [[ $(cut -d' ' -f1 "/proc/$1/syscall") == 306 ]]; }
+
+# Who waits for another command says so.
+waiting_for_the_lock() {
+	local pid
+	exec {held}>/run/diffsnap.lock
+	flock "$held"
+	diffsnap attach -n raw "$more" >/run/said 2>&1 {held}>&- &
+	pid=$!
+	on_exit detach_if_attached raw
+	wait_until 30 grep -q 'Waiting for another command' /run/said
+	kill -0 $pid || fail "it does not wait"
+	exec {held}>&-
+	wait $pid
+}
+
 has_size() { [[ $(field list size "$1") -eq $2 ]]; }
 
 # Writes that wait for room do not wait for udev.
@@ -883,6 +920,8 @@ test_case reports reports
 test_case frozen-before frozen_before
 test_case extend-while-held extend_while_held
 test_case extend-before-udev extend_before_udev
+test_case extend-while-others-write-out extend_while_others_write_out
+test_case waiting-for-the-lock waiting_for_the_lock
 test_case release release_ranges
 test_case wait waiting
 test_case made-in-steps made_in_steps

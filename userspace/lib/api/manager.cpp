@@ -66,6 +66,18 @@ diffsnap::CreateOptions to_internal(const CreateOptions &options) {
   return result;
 }
 
+/** As far as can be told without the lock. */
+std::vector<DeviceId> devices_of(const Environment &env, const std::vector<std::string> &origins) {
+  std::vector<DeviceId> devices;
+  const Inventory inventory = read_inventory(env.dm);
+  for (const std::string &words : origins) {
+    if (const OriginInfo *origin = inventory.find_origin(words)) {
+      devices.push_back(origin->device.id);
+    }
+  }
+  return devices;
+}
+
 StorePlan plan(const Environment &env, const std::vector<Store> &stores, const StorePlanOptions &options) {
   return plan_store(env, resolve_store_specs(env, api::to_internal(stores)), ranges_in_use(env.dm), options);
 }
@@ -158,6 +170,9 @@ CreateResult Manager::create(const CreateOptions &options) {
     plan_options.limit = api::to_sectors(*options.store_limit, "store limit");
   }
 
+  if (options.freeze) {
+    sys::write_out_ahead(devices_of(state_->machine.environment(), options.origins));
+  }
   const Change change(state_->machine);
   change.clear_up();
   const Environment &env = change.env;

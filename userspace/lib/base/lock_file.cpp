@@ -10,13 +10,19 @@
 
 namespace diffsnap {
 
-LockFile::LockFile(const std::string &path)
+LockFile::LockFile(const std::string &path, const std::function<void()> &on_wait)
     : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) {
   if (!fd_) {
     throw Error("open", path, errno);
   }
-  while (::flock(fd_.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) {
+  int operation = LOCK_EX | LOCK_NB;
+  while (::flock(fd_.get(), operation) != 0) {
+    if (errno == EWOULDBLOCK) {
+      operation = LOCK_EX;
+      if (on_wait) {
+        on_wait();
+      }
+    } else if (errno != EINTR) {
       throw Error("lock", path, errno);
     }
   }

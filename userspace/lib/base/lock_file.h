@@ -3,6 +3,7 @@
 #ifndef DIFFSNAP_BASE_LOCK_FILE_H
 #define DIFFSNAP_BASE_LOCK_FILE_H
 
+#include <functional>
 #include <string>
 
 #include "base/unique_fd.h"
@@ -21,8 +22,9 @@ inline constexpr const char *default_lock_path = "/run/diffsnap.lock";
  */
 class LockFile {
  public:
-  /** Waits until the lock is free. Throws Error if the file cannot be opened or made. */
-  explicit LockFile(const std::string &path = default_lock_path);
+  /** Waits until the lock is free. Throws Error if the file cannot be opened or made.
+   * @param on_wait  may be empty; called once if another process has the lock */
+  explicit LockFile(const std::string &path = default_lock_path, const std::function<void()> &on_wait = {});
 
   /** The file, open for reading and writing. */
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }

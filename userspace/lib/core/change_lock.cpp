@@ -7,7 +7,8 @@
 
 namespace diffsnap {
 
-ChangeLock::ChangeLock(dm::DeviceMapper &dm, const std::string &path) : dm_(dm), file_(path) {
+ChangeLock::ChangeLock(dm::DeviceMapper &dm, const std::string &path, const std::function<void()> &on_wait)
+    : dm_(dm), file_(path, on_wait) {
   end_abandoned();
   dm_.keep_ledger(this);
 }

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "base/lock_file.h"
@@ -19,8 +20,9 @@ namespace diffsnap {
  */
 class ChangeLock final : private dm::CookieLedger {
  public:
-  /** Waits for the lock. Throws Error. @p dm must outlive this object. */
-  explicit ChangeLock(dm::DeviceMapper &dm, const std::string &path = default_lock_path);
+  /** Waits for the lock. Throws Error. @p dm must outlive this object. @param on_wait  as of LockFile */
+  explicit ChangeLock(dm::DeviceMapper &dm, const std::string &path = default_lock_path,
+                      const std::function<void()> &on_wait = {});
   ChangeLock(const ChangeLock &) = delete;
   ChangeLock &operator=(const ChangeLock &) = delete;
   ~ChangeLock() override;

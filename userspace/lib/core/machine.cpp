@@ -29,9 +29,9 @@ Environment Machine::environment() {
   return {mapper, *devices_, &memory_};
 }
 
-std::unique_ptr<ChangeLock> Machine::lock_changes() {
+std::unique_ptr<ChangeLock> Machine::lock_changes(const std::function<void()> &on_wait) {
   dm::DeviceMapper &mapper = device_mapper();
-  return own_dm_ ? std::make_unique<ChangeLock>(mapper) : nullptr;
+  return own_dm_ ? std::make_unique<ChangeLock>(mapper, default_lock_path, on_wait) : nullptr;
 }
 
 }  // namespace diffsnap

@@ -4,6 +4,7 @@
 #ifndef DIFFSNAP_CORE_MACHINE_H
 #define DIFFSNAP_CORE_MACHINE_H
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -40,9 +41,9 @@ class Machine {
   /**
    * Waits until no other process changes devices, and keeps them from it as long as the result lives, which
    * must end before this object. Not to be called meanwhile: it would wait for itself. Null where devices are
-   * invented: those are nobody else's. Throws Error.
+   * invented: those are nobody else's. Throws Error. @param on_wait  as of LockFile
    */
-  [[nodiscard]] std::unique_ptr<ChangeLock> lock_changes();
+  [[nodiscard]] std::unique_ptr<ChangeLock> lock_changes(const std::function<void()> &on_wait = {});
 
  private:
   std::unique_ptr<dm::DeviceMapper> own_dm_;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <exception>
 #include <set>
 
 #include "sys/mounts.h"
@@ -39,6 +40,16 @@ UniqueFd open_mounted(const FileSystem &fs, std::string &path) {
 }
 
 }  // namespace
+
+void write_out_ahead(const std::vector<DeviceId> &devices) noexcept {
+  try {
+    FileSystemFreezer freezer;
+    freezer.prepare(devices);
+    freezer.write_out();
+  } catch (const std::exception &) {
+    // See above.
+  }
+}
 
 FileSystemFreezer::FileSystemFreezer(std::chrono::milliseconds limit) : limit_(limit) {}
 

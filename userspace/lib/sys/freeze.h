@@ -17,6 +17,13 @@
 
 namespace diffsnap::sys {
 
+/**
+ * Writes out what is dirty of the file systems on a set of devices, which may take minutes: to be done before
+ * locks are taken that others wait for, so that little is left for a cut. Never throws: what is wrong with
+ * them, the cut will tell.
+ */
+void write_out_ahead(const std::vector<DeviceId> &devices) noexcept;
+
 /** How long file systems may stay frozen before the watchdog thaws them; the kernel's limit for a cut is 1 s.
  */
 inline constexpr std::chrono::milliseconds default_freeze_limit{2000};
