@@ -260,6 +260,11 @@ TEST_CASE_METHOD(Api, "public: what cannot be created is refused before anything
   CHECK(create([](auto &options) { options.name = "s"; }) == EEXIST);
   CHECK(create([](auto &options) { options.chunk = 4097; }) == EINVAL);
   CHECK(create([](auto &options) { options.buffer = 4097; }) == EINVAL);
+  CHECK(create([](auto &options) { options.buffer = 1 << 20; }) == EINVAL);
+  CHECK(create([](auto &options) { options.full_wait = std::chrono::milliseconds(60001); }) == EINVAL);
+  CHECK(create([](auto &options) { options.full_wait = std::chrono::milliseconds(60000); }) == ENOENT);
+  CHECK(create([](auto &options) { options.cut_limit = std::chrono::milliseconds(0); }) == EINVAL);
+  CHECK(create([](auto &options) { options.cut_limit = std::chrono::milliseconds(60001); }) == EINVAL);
   CHECK(code_of([&] { return manager.extend("t", {{"/nowhere"}}); }) == ENOENT);
   CHECK(code_of([&] { return manager.extend("s", {{"/nowhere"}}); }) == ENOENT);
   CHECK(log.empty());

@@ -70,10 +70,16 @@ TEST_CASE("exit statuses are LVM's", "[cli]") {
   CHECK(run({"create", "-s", "/dev/x", "-n", "a/b", "x"}).status == exit_bad_command_line);
   CHECK(run({"create", "-s", "/dev/x", "--chunk", "3k", "x"}).status == exit_bad_command_line);
   CHECK(run({"create", "-s", "/dev/x", "--on-full", "wait", "x"}).status == exit_bad_command_line);
+  CHECK(run({"create", "-s", "/dev/x", "--on-full", "wait:0", "x"}).status == exit_bad_command_line);
+  CHECK(run({"create", "-s", "/dev/x", "--on-full", "wait:60001", "x"}).status == exit_bad_command_line);
+  CHECK(run({"create", "-s", "/dev/x", "--buffer", "1m", "x"}).status == exit_bad_command_line);
   CHECK(run({"create", "-s", "/dev/x", "--skip-free", "x"}).status == exit_bad_command_line);
   CHECK(run({"wait", "x", "--timeout", "soon"}).status == exit_bad_command_line);
   CHECK(run({"release", "daily", "0+4k"}).status == exit_bad_command_line);
   CHECK(run({"attach", "--tracking-block", "64Q", "x"}).status == exit_bad_command_line);
+  // Without a unit these are MiB.
+  CHECK(run({"attach", "--tracking-block", "64", "x"}).status == exit_bad_command_line);
+  CHECK(run({"attach", "--tracking-block", "32m", "x"}).status == exit_bad_command_line);
   CHECK(run({"changes", "daily"}).status == exit_bad_command_line);
   CHECK(run({"changes", "daily/x", "--since", "-1"}).status == exit_bad_command_line);
   CHECK(run({"changes", "daily/x", "--format", "xml"}).status == exit_bad_command_line);

@@ -217,6 +217,21 @@ TEST_CASE_METHOD(Set, "what cannot become a snapshot is refused before anything 
   SECTION("a bad chunk") {
     options.chunk = 12;
   }
+  SECTION("a chunk that is too large") {
+    options.chunk = 4096;
+  }
+  SECTION("a buffer that is too small") {
+    options.buffer = 4088;
+  }
+  SECTION("a store that may be silent for too long") {
+    options.store_timeout = std::chrono::milliseconds(3600001);
+  }
+  SECTION("writes that wait for too long") {
+    options.on_full = dm::OnFull{std::chrono::milliseconds(60001)};
+  }
+  SECTION("a cut that waits for too long") {
+    options.cut_limit = std::chrono::milliseconds(60001);
+  }
   SECTION("a chunk below the physical block") {
     devices.add(root, "dm-0", 8192).physical_block = 8192;
   }

@@ -165,6 +165,16 @@ TEST_CASE_METHOD(Made, "a cut that fails leaves the snapshot as it was", "[take]
   CHECK(images() == 1);
 }
 
+TEST_CASE_METHOD(Made, "a limit that the kernel would not take is none", "[take]") {
+  CHECK(add({first}) == 0);
+  log.clear();
+  TakeOptions options;
+  options.name = "s";
+  options.cut_limit = std::chrono::milliseconds(GENERATE(-1, 0, 60001));
+  CHECK_THROWS_AS(take_snapshot(env, options, &freezer, &critical), SyntaxError);
+  CHECK(actions().empty());
+}
+
 TEST_CASE_METHOD(Made, "a check takes nothing", "[take]") {
   CHECK(add({first}) == 0);
   log.clear();

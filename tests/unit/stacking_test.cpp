@@ -51,12 +51,12 @@ TEST_CASE_METHOD(Stack, "a dm device in use is stacked on live", "[stacking]") {
 
 TEST_CASE_METHOD(Stack, "the unit of change tracking goes into the table", "[stacking]") {
   AttachOptions options;
-  options.tracking_block = GENERATE(Sectors{0}, Sectors{4}, Sectors{24});
+  options.tracking_block = GENERATE(Sectors{0}, Sectors{4}, Sectors{24}, Sectors{65536});
   CHECK_THROWS_AS(attach(env, lv, options), SyntaxError);
   CHECK(dm.device("vg-root").live == lv_table);
-  options.tracking_block = 8;
+  options.tracking_block = GENERATE(Sectors{8}, Sectors{32768});
   attach(env, lv, options);
-  CHECK(dm::OriginTable::parse(dm.device("vg-root").live[0])->tracking_block == Sectors{8});
+  CHECK(dm::OriginTable::parse(dm.device("vg-root").live[0])->tracking_block == options.tracking_block);
 }
 
 TEST_CASE_METHOD(Stack, "an attach that fails leaves nothing behind, at whichever step", "[stacking]") {

@@ -13,8 +13,7 @@ const std::vector<Option> attach_options = {
      "name of "
      "the device if not given."},
     {"tracking-block", '\0', "SIZE",
-     "Unit in which changes are tracked, a power of two, at least 4k and no smaller than the chunk of any "
-     "snapshot; 64k if not given."},
+     "Unit in which changes are tracked, a power of two from 4k to 16m; 64k if not given."},
 };
 
 int run_attach(Context &context, const Invocation &invocation) {
@@ -25,6 +24,7 @@ int run_attach(Context &context, const Invocation &invocation) {
   }
   if (invocation.has("tracking-block")) {
     options.tracking_block = parse_size(invocation.value("tracking-block")) >> sector_shift;
+    check_tracking_block(options.tracking_block);
   }
   options.tracker_directory = context.tracker_directory();
   options.dry_run = context.dry_run();

@@ -29,11 +29,11 @@ const std::vector<Option> create_options = {
     {"on-full", '\0', "ACTION",
      "What becomes of the snapshot when its store is full: invalidate (the default) gives it up at once, "
      "wait:MS "
-     "holds first writes to the origins for at most so many milliseconds, waiting for extend.",
+     "holds first writes to the origins for at most so many milliseconds, up to 60000, waiting for extend.",
      false, Completes::words, "invalidate wait:"},
     {"low-water", '\0', "SIZE", "Raise an event, see wait, when less than so much of the store is free."},
     {"buffer", '\0', "SIZE",
-     "Limit of the memory for old contents on their way to the store; 32m by default."},
+     "Limit of the memory for old contents on their way to the store, at least 2m; 32m by default."},
     {"no-freeze",
      '\0',
      {},
@@ -47,27 +47,6 @@ const std::vector<Option> create_options = {
 namespace {
 
 using std::chrono::milliseconds;
-
-Sectors parse_chunk(const std::string &text) {
-  constexpr Sectors least = 8;
-  constexpr Sectors most = 2048;
-  const Sectors chunk = parse_size(text) >> sector_shift;
-
-  if (chunk < least || chunk > most || (chunk & (chunk - 1)) != 0) {
-    throw SyntaxError("use", "chunk size \"" + text + "\"", EINVAL, "it is no power of two from 4k to 1m");
-  }
-  return chunk;
-}
-
-Sectors parse_buffer(const std::string &text) {
-  constexpr Sectors least = 4096;
-  const Sectors buffer = parse_size(text) >> sector_shift;
-
-  if (buffer < least) {
-    throw SyntaxError("use", "buffer size \"" + text + "\"", EINVAL, "it is less than 2m");
-  }
-  return buffer;
-}
 
 dm::OnFull parse_on_full(const std::string &text) {
   if (text == "invalidate") {
@@ -106,17 +85,18 @@ CreateOptions parse_options(const Invocation &invocation) {
   CreateOptions options;
 
   if (invocation.has("chunk")) {
-    options.chunk = parse_chunk(invocation.value("chunk"));
+    options.chunk = parse_size(invocation.value("chunk")) >> sector_shift;
   }
   if (invocation.has("low-water")) {
     options.low_water = parse_size(invocation.value("low-water")) >> sector_shift;
   }
   if (invocation.has("buffer")) {
-    options.buffer = parse_buffer(invocation.value("buffer"));
+    options.buffer = parse_size(invocation.value("buffer")) >> sector_shift;
   }
   if (invocation.has("on-full")) {
     options.on_full = parse_on_full(invocation.value("on-full"));
   }
+  check_limits(options);
   if (!invocation.has("store")) {
     throw SyntaxError("read", "the command line", EINVAL, "no store is given",
                       "Use -s STORE; see diffsnap-create(8).");

@@ -493,6 +493,10 @@ bad_words() {
 	expect_fail 3 'buffer' diffsnap create -s "$store" --buffer 1m raw
 	expect_fail 3 'on-full' diffsnap create -s "$store" --on-full panic raw
 	expect_fail 3 'on-full' diffsnap create -s "$store" --on-full wait:-1 raw
+	expect_fail 3 'on-full' diffsnap create -s "$store" --on-full wait:60001 raw
+	expect_fail 3 'on-full' diffsnap create -t -s "$store" --on-full wait:60001 raw
+	expect_fail 3 'tracking block of 64.00m' diffsnap attach -t --tracking-block 64 "$plain"
+	expect_fail 3 'tracking block' diffsnap attach --tracking-block 32m "$plain"
 	expect_fail 3 'name' diffsnap create -n 'a b' -s "$store" raw
 	expect_fail 3 'name' diffsnap create -n ../x -s "$store" raw
 	expect_fail 3 'name' diffsnap create -n '' -s "$store" raw
@@ -506,6 +510,13 @@ bad_words() {
 	diffsnap help >/dev/null
 	diffsnap version
 	assert_eq "$before" "$(device_state)" devices
+}
+
+# What is at the limit, the kernel takes.
+largest_values() {
+	attached "$more" -n raw --tracking-block 16m
+	snapshot daily -s "$store" --chunk 1m --buffer 2m --on-full wait:60000 raw
+	assert_match ' on_full wait:60000$' "$(dmsetup table diffsnap-daily)"
 }
 
 bad_stores() {
@@ -928,6 +939,7 @@ test_case made-in-steps made_in_steps
 test_case remove removal
 test_case test-mode test_mode
 test_case bad-words bad_words
+test_case largest-values largest_values
 test_case bad-stores bad_stores
 test_case loop-store loop_store
 test_case bad-origins bad_origins

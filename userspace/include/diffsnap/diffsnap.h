@@ -203,10 +203,11 @@ struct CreateOptions {
   /** Limit of the memory for old contents on their way to the store, at least 2 MiB; nothing: 32 MiB. */
   std::optional<std::uint64_t> buffer;
   /**
-   * How long first writes wait for extend() when the store is full; zero: the snapshot is given up at once.
+   * How long first writes wait for extend() when the store is full, at most 60 s; zero: the snapshot is given
+   * up at once.
    */
   std::chrono::milliseconds full_wait{0};
-  /** How long writes in flight may take to end before the cut is given up; nothing: 1 s. */
+  /** How long writes in flight may take to end before the cut is given up, at most 60 s; nothing: 1 s. */
   std::optional<std::chrono::milliseconds> cut_limit;
   /** Overwrite stores that hold data, and take ranges of devices that others use other ranges of; never what
    * is mounted, swapped to or an origin's. */

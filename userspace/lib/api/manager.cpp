@@ -63,6 +63,7 @@ diffsnap::CreateOptions to_internal(const CreateOptions &options) {
     result.on_full = dm::OnFull{options.full_wait};
   }
   result.cut_limit = options.cut_limit;
+  check_limits(result);
   return result;
 }
 

@@ -2,21 +2,29 @@
 #include <cerrno>
 #include <optional>
 
+#include "base/size.h"
 #include "core/naming.h"
 #include "core/snapshot_set.h"
 #include "core/snapshot_take.h"
 #include "core/steps.h"
+#include "dm/limits.h"
 #include "sys/block_device.h"
 
 namespace diffsnap {
 
 namespace {
 
-constexpr Sectors min_chunk = 8;
-constexpr Sectors max_chunk = 2048;
+using std::chrono::milliseconds;
 
 [[noreturn]] void refuse(const CreateOptions &options, int error, std::string reason, std::string hint = {}) {
   throw Error("create", "snapshot \"" + options.name + '"', error, std::move(reason), std::move(hint));
+}
+
+void check_time(const char *what, std::optional<milliseconds> time, milliseconds most) {
+  if (time && (*time < milliseconds(1) || *time > most)) {
+    throw SyntaxError("use", what + std::to_string(time->count()), EINVAL,
+                      "it is from 1 to " + std::to_string(most.count()) + " milliseconds");
+  }
 }
 
 class Creation {
@@ -51,11 +59,7 @@ class Creation {
  private:
   void check() {
     check_name(options_.name);
-    if (options_.chunk < min_chunk || options_.chunk > max_chunk ||
-        (options_.chunk & (options_.chunk - 1)) != 0) {
-      throw SyntaxError("use chunk size", std::to_string(options_.chunk << sector_shift), EINVAL,
-                        "it is a power of two from 4096 to 1048576 bytes");
-    }
+    check_limits(options_);
     if (options_.take && options_.origins.empty()) {
       refuse(options_, EINVAL, "no origin was given");
     }
@@ -136,6 +140,27 @@ class Creation {
 };
 
 }  // namespace
+
+void check_cut_limit(std::optional<milliseconds> limit) {
+  check_time("a limit of the cut of ", limit, dm::max_cut_limit);
+}
+
+void check_limits(const CreateOptions &options) {
+  if (options.chunk < dm::min_chunk || options.chunk > dm::max_chunk ||
+      (options.chunk & (options.chunk - 1)) != 0) {
+    throw SyntaxError("use", "a chunk size of " + format_size(options.chunk << sector_shift, 'h'), EINVAL,
+                      "it is a power of two from 4k to 1m");
+  }
+  if (options.buffer && *options.buffer < dm::min_buffer) {
+    throw SyntaxError("use", "a buffer size of " + format_size(*options.buffer << sector_shift, 'h'), EINVAL,
+                      "it is at least 2m");
+  }
+  check_time("a store timeout of ", options.store_timeout, dm::max_store_timeout);
+  if (options.on_full && options.on_full->wait.count() != 0) {
+    check_time("on-full wait:", options.on_full->wait, dm::max_full_wait);
+  }
+  check_cut_limit(options.cut_limit);
+}
 
 CreateResult create_snapshot(const Environment &env, const CreateOptions &options, sys::Freezer *freezer,
                              sys::CriticalSection *critical) {

@@ -45,6 +45,14 @@ struct CreateResult {
 };
 
 /**
+ * Throws SyntaxError for sizes and times that the kernel would refuse. Looks at nothing but these, so that
+ * the words of a command line can be checked before the machine is asked for anything.
+ */
+void check_limits(const CreateOptions &options);
+/** Likewise for what a cut is given. */
+void check_cut_limit(std::optional<std::chrono::milliseconds> limit);
+
+/**
  * Makes a snapshot; the steps and their order are those of the design, and each is undone, in reverse, if a
  * later one fails. Throws Error.
  *

@@ -258,6 +258,7 @@ void add_origins(const Environment &env, const std::string &name, const std::vec
 
 CreateResult take_snapshot(const Environment &env, const TakeOptions &options, sys::Freezer *freezer,
                            sys::CriticalSection *critical) {
+  check_cut_limit(options.cut_limit);
   const SnapshotInfo snapshot = get_untaken(env, options.name, "take", quoted(options.name));
   const Taking taking{
       "take", options.name, snapshot.id, snapshot.device.id, members_of(env, snapshot), options.cut_limit};

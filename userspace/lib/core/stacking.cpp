@@ -7,11 +7,13 @@
 #include <functional>
 #include <memory>
 
+#include "base/size.h"
 #include "core/left_alone.h"
 #include "core/naming.h"
 #include "core/saved_tracker.h"
 #include "core/steps.h"
 #include "core/table_copy.h"
+#include "dm/limits.h"
 #include "sys/block_device.h"
 
 namespace diffsnap {
@@ -25,8 +27,6 @@ constexpr std::array<std::string_view, 12> stateless_targets{
     "linear", "striped", "crypt", "thin", "snapshot-origin", "unstriped", "error",
     "zero",   "flakey",  "delay", "dust", "switch"};
 
-constexpr Sectors min_tracking_block = 8;
-
 [[noreturn]] void refuse(const std::string &verb, DeviceId device, int error, std::string reason,
                          std::string hint = {}) {
   throw Error(verb, sys::device_node(device), error, std::move(reason), std::move(hint));
@@ -35,14 +35,6 @@ constexpr Sectors min_tracking_block = 8;
 bool is_stateless(const dm::TableLine &line) {
   return std::find(stateless_targets.begin(), stateless_targets.end(), line.target) !=
          stateless_targets.end();
-}
-
-void check_tracking_block(const AttachOptions &options) {
-  const Sectors block = options.tracking_block.value_or(min_tracking_block);
-  if (block < min_tracking_block || (block & (block - 1)) != 0) {
-    throw SyntaxError("use tracking block", std::to_string(block << sector_shift), EINVAL,
-                      "it is a power of two, at least 4096 bytes");
-  }
 }
 
 /** Refuses what cannot be an origin, stacked live or not. */
@@ -257,8 +249,16 @@ std::unique_ptr<TrackerSave> save_tracker(const Environment &env, const OriginIn
 
 }  // namespace
 
+void check_tracking_block(std::optional<Sectors> block) {
+  if (block &&
+      (*block < dm::min_tracking_block || *block > dm::max_tracking_block || (*block & (*block - 1)) != 0)) {
+    throw SyntaxError("use", "a tracking block of " + format_size(*block << sector_shift, 'h'), EINVAL,
+                      "it is a power of two from 4k to 16m");
+  }
+}
+
 AttachResult attach(const Environment &env, DeviceId device, const AttachOptions &options) {
-  check_tracking_block(options);
+  check_tracking_block(options.tracking_block);
   const sys::BlockDeviceFacts facts = env.devices.facts(device);
   check_device(facts, read_inventory(env.dm));
   if (options.dry_run || options.tracker_directory.empty()) {

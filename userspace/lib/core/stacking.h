@@ -38,6 +38,9 @@ struct AttachResult {
   std::optional<Error> tracker_lost;
 };
 
+/** Throws SyntaxError for a unit of change tracking that the kernel would refuse; looks at nothing else. */
+void check_tracking_block(std::optional<Sectors> block);
+
 /**
  * Puts the origin target on a device. A device-mapper device is stacked live, whether it is in use or not;
  * any other device must not be in use. All that was done is undone if a step fails, and whatever may be
