@@ -69,15 +69,23 @@ struct Machine : test::FakeSystem {
     dm.device(name).info.inactive_table = true;
   }
   /** A snapshot as `create` leaves it when it is killed before the cut. */
-  void begin_snapshot() {
+  void begin_snapshot(const std::string &name = "s") {
     const std::string id = new_id();
-    const DeviceId data = dm.add_device("diffsnap--data-s", uuid(DeviceKind::data, id),
-                                        {dm::LinearTable{0, 8192, vdc, 0}.line()});
+    const DeviceId data =
+        dm.add_device(data_name(name), uuid(DeviceKind::data, id), {dm::LinearTable{0, 8192, vdc, 0}.line()});
     dm::StoreTable store;
     store.length = 8192;
     store.device = data;
     store.chunk = 8;
-    dm.add_device("diffsnap-s", uuid(DeviceKind::store, id), {store.line()});
+    dm.add_device(store_name(name), uuid(DeviceKind::store, id), {store.line()});
+  }
+  /** One that dmsetup has made, with nothing but its store. */
+  void make_by_hand(const std::string &name) {
+    dm::StoreTable store;
+    store.length = 8192;
+    store.device = vdc;
+    dm.add_device(name, "", {store.line()});
+    dm.device(name).store_state = "active";
   }
 };
 
@@ -175,6 +183,34 @@ TEST_CASE_METHOD(Machine, "a snapshot that was never cut is removed", "[leftover
   }
   remove_leftovers(env);
   CHECK(dm.names() == Names{"vg-root"});
+}
+
+TEST_CASE_METHOD(Machine, "a snapshot that was made by hand is not taken for one of the same name",
+                 "[leftovers]") {
+  // Device-mapper lists the one first, or the other.
+  const std::string name = GENERATE("a", "s");
+  begin_snapshot(name);
+  make_by_hand(name);
+  const Inventory inventory = read_inventory(dm);
+  REQUIRE(inventory.find_snapshot(name));
+  CHECK(inventory.find_snapshot(name)->device.name == "diffsnap-" + name);
+  REQUIRE(inventory.find_snapshot("/dev/mapper/" + name));
+  CHECK(inventory.find_snapshot("/dev/mapper/" + name)->device.name == name);
+  SECTION("when leftovers are removed") {
+    remove_leftovers(env);
+    CHECK(dm.names() == Names{name, "vg-root"});
+    CHECK(dm.device(name).store_state == "active");
+    // Nobody else has that name now.
+    CHECK(read_inventory(dm).find_snapshot(name));
+  }
+  SECTION("when one is removed by name") {
+    remove_snapshot(env, name);
+    CHECK(dm.names() == Names{name, "vg-root"});
+  }
+  SECTION("when it is itself removed") {
+    remove_snapshot(env, "/dev/mapper/" + name);
+    CHECK(dm.names() == Names{data_name(name), store_name(name), "vg-root"});
+  }
 }
 
 TEST_CASE_METHOD(Machine, "a snapshot that was cut stays", "[leftovers]") {

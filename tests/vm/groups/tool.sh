@@ -751,6 +751,28 @@ killed_take() {
 	done
 }
 
+# One that dmsetup has made under the name of a snapshot that was not finished stays.
+killed_beside_another() {
+	local at total
+	attached "$more" -n raw
+	count_calls 8 diffsnap create -n daily -s "$store" --no-freeze raw
+	diffsnap remove daily
+	# with its store, and before the cut
+	at=$(awk '$2 == "message" { print $1; exit }' /run/calls)
+	killed "$at" diffsnap create -n daily -s "$store" --no-freeze raw
+	add_origin other "$plain"
+	add_store daily "$lv_disk" 8
+	take_snapshot daily other
+	assert_eq '/dev/mapper/daily daily' "$(snapshot_names | sort | xargs)"
+	assert_eq new "$(field list state daily)"
+	assert_eq active "$(field list state /dev/mapper/daily)"
+	# any command that changes something clears up
+	diffsnap detach -q raw
+	assert_eq daily "$(snapshot_names)"
+	assert_eq active "$(store_state daily)"
+	assert_eq 'daily other' "$(dm_devices | xargs)"
+}
+
 killed_remove() {
 	local at total said
 	two_file_systems
@@ -947,6 +969,7 @@ test_case cannot-initialise cannot_initialise
 test_case two-creates two_creates
 test_case killed-create killed_create
 test_case killed-take killed_take
+test_case killed-beside-another killed_beside_another
 test_case killed-remove killed_remove
 test_case killed-attach killed_attach
 test_case killed-detach killed_detach

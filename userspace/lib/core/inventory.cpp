@@ -70,6 +70,7 @@ class Reader {
     for (const Candidate &candidate : candidates_) {
       add_store(candidate);
     }
+    name_apart();
     for (const Candidate &candidate : candidates_) {
       add_origin(candidate);
       add_image(candidate);
@@ -134,6 +135,22 @@ class Reader {
       claim(data->device.id);
     }
     inventory_.snapshots.push_back(std::move(snapshot));
+  }
+
+  /** A name is the snapshot's whose store is called after it. One that was made by hand under just that name
+   * gets one that no snapshot can have. */
+  void name_apart() {
+    std::set<std::string> called_after;
+    for (const SnapshotInfo &snapshot : inventory_.snapshots) {
+      if (snapshot.name != snapshot.device.name) {
+        called_after.insert(snapshot.name);
+      }
+    }
+    for (SnapshotInfo &snapshot : inventory_.snapshots) {
+      if (snapshot.name == snapshot.device.name && called_after.count(snapshot.name) != 0) {
+        snapshot.name = "/dev/mapper/" + snapshot.device.name;
+      }
+    }
   }
 
   void add_origin(const Candidate &candidate) {

@@ -57,6 +57,7 @@ struct ImageInfo {
 
 /** A snapshot: the device of its store, and what belongs to it. */
 struct SnapshotInfo {
+  /** Of one that was made by hand its device's name, or, if another snapshot has that, its path. */
   std::string name;
   /** 32 hex digits; empty for one that was made by hand without one. */
   std::string id;

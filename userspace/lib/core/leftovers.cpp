@@ -74,7 +74,7 @@ class Cleaner {
   void remove_uncut_snapshots() {
     for (const SnapshotInfo &snapshot : read_inventory(env_.dm).snapshots) {
       if (!snapshot.id.empty() && !snapshot.to_be_taken && snapshot.state() == "new") {
-        attempt(snapshot.device.name, [&] { remove_snapshot(env_, snapshot.name); });
+        attempt(snapshot.device.name, [&] { remove_snapshot_of_id(env_, snapshot.id); });
       }
     }
   }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <algorithm>
 #include <cerrno>
 #include <exception>
 #include <functional>
@@ -34,19 +35,18 @@ std::string id_of_leftovers(const Inventory &inventory, const std::string &name)
   return {};
 }
 
-Parts find_parts(dm::DeviceMapper &dm, const std::string &name) {
-  const Inventory inventory = read_inventory(dm);
+/**
+ * @param snapshot  null: its store is gone, or has no table
+ * @param id        empty: it was made by hand, without one
+ */
+Parts find_parts(const Inventory &inventory, const SnapshotInfo *snapshot, const std::string &id) {
   Parts parts;
-  std::string id;
-  if (const SnapshotInfo *snapshot = inventory.find_snapshot(name)) {
-    id = snapshot->id;
+  if (snapshot != nullptr) {
     parts.store = snapshot->device;
     parts.data = snapshot->data;
     for (const ImageInfo &image : snapshot->images) {
       parts.images.push_back(image.device);
     }
-  } else {
-    id = id_of_leftovers(inventory, name);
   }
   if (id.empty()) {
     return parts;
@@ -93,18 +93,11 @@ std::string describe_use(const Environment &env, const dm::DeviceInfo &image) {
   return usage ? *usage : "in use";
 }
 
-}  // namespace
-
-void remove_snapshot(const Environment &env, const std::string &name, const RemoveOptions &options) {
-  const Parts parts = find_parts(env.dm, name);
-  if (parts.empty()) {
-    static_cast<void>(get_snapshot(env.dm, name, "remove"));
-    return;
-  }
+void remove_parts(const Environment &env, const Parts &parts, const std::string &object,
+                  const RemoveOptions &options) {
   for (const dm::DeviceInfo &image : parts.images) {
     if (image.open_count > 0 && !options.force) {
-      throw Error("remove", "snapshot \"" + name + '"', EBUSY,
-                  "its image \"" + image.name + "\" is " + describe_use(env, image),
+      throw Error("remove", object, EBUSY, "its image \"" + image.name + "\" is " + describe_use(env, image),
                   "--force removes it all the same; its users get I/O errors then.");
     }
   }
@@ -142,6 +135,28 @@ void remove_snapshot(const Environment &env, const std::string &name, const Remo
   if (first) {
     std::rethrow_exception(first);
   }
+}
+
+}  // namespace
+
+void remove_snapshot(const Environment &env, const std::string &name, const RemoveOptions &options) {
+  const Inventory inventory = read_inventory(env.dm);
+  const SnapshotInfo *snapshot = inventory.find_snapshot(name);
+  const Parts parts =
+      find_parts(inventory, snapshot, snapshot != nullptr ? snapshot->id : id_of_leftovers(inventory, name));
+  if (parts.empty()) {
+    static_cast<void>(get_snapshot(env.dm, name, "remove"));
+    return;
+  }
+  remove_parts(env, parts, "snapshot \"" + name + '"', options);
+}
+
+void remove_snapshot_of_id(const Environment &env, const std::string &id) {
+  const Inventory inventory = read_inventory(env.dm);
+  const auto found = std::find_if(inventory.snapshots.begin(), inventory.snapshots.end(),
+                                  [&](const SnapshotInfo &snapshot) { return snapshot.id == id; });
+  const SnapshotInfo *snapshot = found != inventory.snapshots.end() ? &*found : nullptr;
+  remove_parts(env, find_parts(inventory, snapshot, id), "snapshot " + id, {});
 }
 
 }  // namespace diffsnap

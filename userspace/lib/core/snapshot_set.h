@@ -107,6 +107,8 @@ struct RemoveOptions {
  * to its end; all of it is tried, the first error is thrown at the end.
  */
 void remove_snapshot(const Environment &env, const std::string &name, const RemoveOptions &options = {});
+/** Likewise, without regard to its name. */
+void remove_snapshot_of_id(const Environment &env, const std::string &id);
 
 /** Says that ranges of an image, in bytes, are not needed any more. They are rounded inwards to chunks. */
 void release_ranges(const Environment &env, const ImageInfo &image,
