@@ -31,6 +31,10 @@ TEST_CASE("device names can be taken apart again", "[naming]") {
     CHECK(snapshot_of_data_name(data_name(snapshot)) == snapshot);
     CHECK_FALSE(snapshot_of_data_name(store_name(snapshot)));
     CHECK_FALSE(snapshot_of_store_name(data_name(snapshot)));
+    for (const std::string &name :
+         {store_name(snapshot), data_name(snapshot), image_name(snapshot, "vg-root")}) {
+      CHECK(snapshot_of_device_name(name) == snapshot);
+    }
     for (const char *origin : {"vdb", "vg-root", "vg-my--root", "luks-"}) {
       const auto parts = split_image_name(image_name(snapshot, origin));
       REQUIRE(parts);
@@ -41,6 +45,8 @@ TEST_CASE("device names can be taken apart again", "[naming]") {
   CHECK_FALSE(split_image_name("vg-root-real"));
   CHECK_FALSE(split_image_name("diffsnap-s"));
   CHECK_FALSE(snapshot_of_store_name("vg-root"));
+  CHECK_FALSE(snapshot_of_device_name("vg-root"));
+  CHECK_FALSE(snapshot_of_device_name("vg-root-diffsnap"));
 }
 
 TEST_CASE("names that device-mapper would not take are refused with their length", "[naming]") {

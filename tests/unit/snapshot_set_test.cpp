@@ -263,6 +263,39 @@ TEST_CASE_METHOD(Set, "what cannot become a snapshot is refused before anything 
   CHECK(actions().empty());
 }
 
+TEST_CASE_METHOD(Set, "a name is free that nothing left of a snapshot has", "[snapshot]") {
+  CHECK(free_snapshot_name(dm) == "snap0");
+  SECTION("a snapshot") {
+    options.name = "snap0";
+    create();
+    CHECK(free_snapshot_name(dm) == "snap1");
+  }
+  SECTION("one that was made by hand") {
+    dm.add_device("snap0", "", {dm::TableLine{0, 8192, "diffsnap-store", "252:48 8"}});
+    CHECK(free_snapshot_name(dm) == "snap1");
+  }
+  SECTION("an image that is in use") {
+    options.name = "snap0";
+    create();
+    dm.device("diffsnap-snap0-vg--root").info.open_count = 1;
+    RemoveOptions by_force;
+    by_force.force = true;
+    remove_snapshot(env, "snap0", by_force);
+    REQUIRE(dm.exists("diffsnap-snap0-vg--root"));
+    CHECK(free_snapshot_name(dm) == "snap1");
+    options.name = "snap1";
+    create();
+    CHECK(free_snapshot_name(dm) == "snap2");
+  }
+  SECTION("somebody else's device") {
+    dm.add_device("diffsnap--data-snap0", "", {});
+    dm.add_device("diffsnap-snap1", "", {});
+    dm.add_device("diffsnap-snap2-x", "", {});
+    dm.add_device("diffsnap-snap4", "", {});
+    CHECK(free_snapshot_name(dm) == "snap3");
+  }
+}
+
 TEST_CASE_METHOD(Set, "a dry run tells the paths and changes nothing", "[snapshot]") {
   options.dry_run = true;
   CHECK(create().images.size() == 2);

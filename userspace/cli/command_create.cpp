@@ -62,15 +62,6 @@ dm::OnFull parse_on_full(const std::string &text) {
                     "it is neither invalidate nor wait:MILLISECONDS");
 }
 
-std::string free_name(const Inventory &inventory) {
-  for (unsigned n = 0;; ++n) {
-    std::string name = "snap" + std::to_string(n);
-    if (!inventory.find_snapshot(name)) {
-      return name;
-    }
-  }
-}
-
 /** What origins are named, as far as can be told without the lock. */
 std::vector<DeviceId> devices_of(const Environment &env, const std::vector<std::string> &arguments) {
   try {
@@ -133,7 +124,7 @@ int run_create(Context &context, const Invocation &invocation) {
   const Environment env = context.environment_for_changes();
   const Inventory inventory = read_inventory(env.dm);
   if (options.name.empty()) {
-    options.name = free_name(inventory);
+    options.name = free_snapshot_name(env.dm);
   } else if (inventory.find_snapshot(options.name)) {
     throw Error("create", "snapshot \"" + options.name + "\"", EEXIST,
                 "there is a snapshot of that name already");

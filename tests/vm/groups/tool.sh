@@ -430,6 +430,27 @@ removal() {
 	timeout 10 dd if=/dev/zero of=/run/plain/file bs=4k count=1 conv=fsync status=none
 }
 
+# While its image is open, a snapshot that was removed by force has its name still.
+unnamed() {
+	attached "$more" -n raw
+	diffsnap create -q -s "$store" raw
+	on_exit remove_if_there snap0
+	assert_eq snap0 "$(snapshot_names)"
+	exec 7</dev/diffsnap/snap0/raw
+	diffsnap remove -q -f snap0
+	assert_match 'diffsnap-snap0-raw' "$(dm_devices)"
+	diffsnap create -q -s "$store" raw
+	on_exit remove_if_there snap1
+	assert_eq snap1 "$(snapshot_names)"
+	exec 7<&-
+	wait_until 10 is_free_of snap0
+	diffsnap remove -q snap1
+	diffsnap create -q -s "$store" raw
+	assert_eq snap0 "$(snapshot_names)"
+}
+
+is_free_of() { [[ ! $(dm_devices) =~ diffsnap-$1 ]]; }
+
 no_image() { [[ ! $(dm_devices) =~ diffsnap-(daily|-data) ]]; }
 
 # ---- what changes nothing
@@ -959,6 +980,7 @@ test_case release release_ranges
 test_case wait waiting
 test_case made-in-steps made_in_steps
 test_case remove removal
+test_case unnamed unnamed
 test_case test-mode test_mode
 test_case bad-words bad_words
 test_case largest-values largest_values

@@ -313,6 +313,24 @@ SnapshotInfo get_snapshot(dm::DeviceMapper &dm, const std::string &name, const s
   return *found;
 }
 
+std::string free_snapshot_name(dm::DeviceMapper &dm) {
+  std::set<std::string> taken;
+  for (const SnapshotInfo &snapshot : read_inventory(dm).snapshots) {
+    taken.insert(snapshot.name);
+  }
+  // An image that was removed by force keeps its name while it is open.
+  for (const dm::DeviceInfo &device : dm.list()) {
+    if (auto name = snapshot_of_device_name(device.name)) {
+      taken.insert(std::move(*name));
+    }
+  }
+  unsigned n = 0;
+  while (taken.count("snap" + std::to_string(n)) != 0) {
+    ++n;
+  }
+  return "snap" + std::to_string(n);
+}
+
 const OriginInfo &select_origin(const Inventory &inventory, const std::string &words,
                                 const std::string &verb) {
   const OriginInfo *origin = inventory.find_origin(words);

@@ -109,6 +109,9 @@ struct Inventory {
 [[nodiscard]] SnapshotInfo get_snapshot(dm::DeviceMapper &dm, const std::string &name,
                                         const std::string &verb);
 
+/** A name for a snapshot, snap0 or higher, that no snapshot has, and no device that is left of one. */
+[[nodiscard]] std::string free_snapshot_name(dm::DeviceMapper &dm);
+
 /**
  * The origin of that dm name, or that a device, named by any words, is or lies under. Throws Error: ENODEV if
  * there is none, ENOENT or ENOTBLK for words that name no device. @param verb  for the message: "mark".

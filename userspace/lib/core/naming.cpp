@@ -128,6 +128,19 @@ std::optional<ImageName> split_image_name(std::string_view dm_name) {
   return ImageName{std::move(parts[1]), std::move(parts[2])};
 }
 
+std::optional<std::string> snapshot_of_device_name(std::string_view dm_name) {
+  if (auto store = snapshot_of_store_name(dm_name)) {
+    return store;
+  }
+  if (auto data = snapshot_of_data_name(dm_name)) {
+    return data;
+  }
+  if (auto image = split_image_name(dm_name)) {
+    return std::move(image->snapshot);
+  }
+  return std::nullopt;
+}
+
 std::string new_id() {
   std::array<unsigned char, id_length / 2> bytes{};
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {

@@ -52,6 +52,9 @@ struct ImageName {
 /** Takes an image's dm name apart; nothing for other names. */
 [[nodiscard]] std::optional<ImageName> split_image_name(std::string_view dm_name);
 
+/** The snapshot that a store, data or image device is called after; nothing for other names. */
+[[nodiscard]] std::optional<std::string> snapshot_of_device_name(std::string_view dm_name);
+
 /**
  * A new id: 32 lower-case hex digits, laid out as a UUID of version 7, so that the time of its making can be
  * read from it (the age of a snapshot is known without a database) and the rest is random.

@@ -26,9 +26,7 @@ struct Parts {
 std::string id_of_leftovers(const Inventory &inventory, const std::string &name) {
   for (const dm::DeviceInfo &device : inventory.leftovers) {
     const auto uuid = DeviceUuid::parse(device.uuid);
-    const auto image = split_image_name(device.name);
-    if (uuid && (snapshot_of_data_name(device.name) == name || snapshot_of_store_name(device.name) == name ||
-                 (image && image->snapshot == name))) {
+    if (uuid && snapshot_of_device_name(device.name) == name) {
       return uuid->id;
     }
   }
