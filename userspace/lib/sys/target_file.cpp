@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/aligned_buffer.h"
@@ -24,6 +25,50 @@ namespace {
 bool is_aligned(std::uint64_t value) {
   return value % direct_alignment == 0;
 }
+
+/** A file beside another, of a name that nothing had; removed at the end unless it was renamed. */
+class NewFile {
+ public:
+  explicit NewFile(const std::string &beside)
+      : path_(beside + ".XXXXXX"), fd_(::mkostemp(path_.data(), O_CLOEXEC)) {
+    if (!fd_) {
+      throw Error("make", "a file beside " + beside, errno);
+    }
+  }
+  NewFile(const NewFile &) = delete;
+  NewFile &operator=(const NewFile &) = delete;
+  ~NewFile() {
+    if (!path_.empty()) {
+      ::unlink(path_.c_str());
+    }
+  }
+
+  /** Returns when it outlives a power failure. */
+  void write(const std::string &contents) const {
+    std::size_t done = 0;
+    while (done < contents.size()) {
+      const ssize_t written = ::write(fd_.get(), contents.data() + done, contents.size() - done);
+      if (written < 0 && errno != EINTR) {
+        break;
+      }
+      done += written > 0 ? static_cast<std::size_t>(written) : 0;
+    }
+    if (done < contents.size() || ::fsync(fd_.get()) != 0) {
+      throw Error("write", path_, errno);
+    }
+  }
+
+  void rename(const std::string &to) {
+    if (::rename(path_.c_str(), to.c_str()) != 0) {
+      throw Error("write", to, errno);
+    }
+    path_.clear();
+  }
+
+ private:
+  std::string path_;
+  UniqueFd fd_;
+};
 
 }  // namespace
 
@@ -188,24 +233,9 @@ void check_replaceable(const std::string &path) {
 
 void replace_file(const std::string &path, const std::string &contents) {
   check_replaceable(path);
-  const std::string fresh = path + ".new";
-  {
-    const UniqueFd fd = create_afresh(fresh);
-    std::size_t done = 0;
-    while (done < contents.size()) {
-      const ssize_t written = ::write(fd.get(), contents.data() + done, contents.size() - done);
-      if (written < 0 && errno != EINTR) {
-        break;
-      }
-      done += written > 0 ? static_cast<std::size_t>(written) : 0;
-    }
-    if (done < contents.size() || ::fsync(fd.get()) != 0) {
-      throw Error("write", fresh, errno);
-    }
-  }
-  if (::rename(fresh.c_str(), path.c_str()) != 0) {
-    throw Error("write", path, errno);
-  }
+  NewFile fresh(path);
+  fresh.write(contents);
+  fresh.rename(path);
   sync_directory_of(path);
 }
 

@@ -66,7 +66,8 @@ void check_replaceable(const std::string &path);
 
 /**
  * Replaces a file's contents so that it has the old ones or the new ones at any time, power failures
- * included. Throws Error; see check_replaceable().
+ * included. They are written beside it first, to a name that nothing has. Throws Error; see
+ * check_replaceable().
  */
 void replace_file(const std::string &path, const std::string &contents);
 
