@@ -222,6 +222,21 @@ TEST_CASE_METHOD(Snapshot, "what will be compared is what was written after the 
   CHECK(Rollback(env, options).measure() == 3 * 65536);
 }
 
+TEST_CASE("a rollback that fails on the way says what became of each origin", "[rollback]") {
+  const std::string again = " While the snapshot is in order, `diffsnap rollback' can be run again.";
+  const auto part = [](const std::string &name) {
+    return "The origin \"" + name + "\" may be rolled back in part: do not use it as it is.";
+  };
+  const std::string apart = " They are not of one instant any more.";
+  CHECK(explain_broken_rollback({"a"}, 0) == part("a") + again);
+  CHECK(explain_broken_rollback({"a", "b", "c"}, 0) ==
+        part("a") + " Not touched: the origins \"b\", \"c\"." + apart + again);
+  CHECK(explain_broken_rollback({"a", "b", "c"}, 1) ==
+        part("b") + " Rolled back: the origin \"a\". Not touched: the origin \"c\"." + apart + again);
+  CHECK(explain_broken_rollback({"a", "b", "c"}, 2) ==
+        part("c") + " Rolled back: the origins \"a\", \"b\"." + apart + again);
+}
+
 TEST_CASE_METHOD(Snapshot, "the command checks before it asks, and asks before it writes",
                  "[rollback][cli]") {
   Result result = run({"rollback", "s", "-t"});

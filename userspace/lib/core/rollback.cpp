@@ -5,6 +5,7 @@
 #include <sys/file.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <thread>
 
 #include "base/unique_fd.h"
@@ -127,7 +128,32 @@ ReadAhead::Ranges ranges_of(ChangeCursor &cursor) {
   return [&cursor] { return cursor.next(); };
 }
 
+using Names = std::vector<std::string>::const_iterator;
+
+std::string quoted(Names first, Names last) {
+  std::string text = last - first == 1 ? "the origin " : "the origins ";
+  for (Names name = first; name != last; ++name) {
+    text += (name == first ? "\"" : ", \"") + *name + '"';
+  }
+  return text;
+}
+
 }  // namespace
+
+std::string explain_broken_rollback(const std::vector<std::string> &origins, std::size_t failed) {
+  const Names at = origins.begin() + static_cast<std::ptrdiff_t>(failed);
+  std::string text = "The origin \"" + *at + "\" may be rolled back in part: do not use it as it is.";
+  if (at != origins.begin()) {
+    text += " Rolled back: " + quoted(origins.begin(), at) + '.';
+  }
+  if (at + 1 != origins.end()) {
+    text += " Not touched: " + quoted(at + 1, origins.end()) + '.';
+  }
+  if (origins.size() > 1) {
+    text += " They are not of one instant any more.";
+  }
+  return text + " While the snapshot is in order, `diffsnap rollback' can be run again.";
+}
 
 Rollback::Rollback(const Environment &env, RollbackOptions options)
     : env_(env), options_(std::move(options)), images_(find_images(env.dm, options_)) {
@@ -168,13 +194,13 @@ RestoreTotals Rollback::run(const RestoreProgress &progress) {
     targets.emplace_back(sys::device_node(image.origin.device.id));
   }
   for (std::size_t i = 0; i < images_.size(); ++i) {
-    roll_back(images_[i], targets[i], progress);
+    roll_back(i, targets[i], progress);
   }
   return done_;
 }
 
-void Rollback::roll_back(const TrackedImage &image, sys::TargetFile &target,
-                         const RestoreProgress &progress) {
+void Rollback::roll_back(std::size_t index, sys::TargetFile &target, const RestoreProgress &progress) {
+  const TrackedImage &image = images_[index];
   RestoreTotals totals = done_;
   const auto tell = [&](const RestoreTotals &now) {
     totals = {done_.compared + now.compared, done_.different + now.different};
@@ -205,10 +231,12 @@ void Rollback::roll_back(const TrackedImage &image, sys::TargetFile &target,
       verify(image);
     }
   } catch (const Error &error) {
+    std::vector<std::string> origins;
+    for (const TrackedImage &each : images_) {
+      origins.push_back(each.origin.name());
+    }
     throw Error(error.verb(), error.object(), error.error_number(), error.reason(),
-                "The " + quoted(image.origin) +
-                    " may be rolled back in part: do not use it as it is. While the snapshot is in order, "
-                    "`diffsnap rollback' can be run again.");
+                explain_broken_rollback(origins, index));
   }
   done_ = totals;
 }

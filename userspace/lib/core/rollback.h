@@ -4,6 +4,7 @@
 #define DIFFSNAP_CORE_ROLLBACK_H
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -27,6 +28,10 @@ struct RollbackOptions {
   /** How long to wait for those who look at a device for a moment only, as udev does. */
   std::chrono::milliseconds patience{3000};
 };
+
+/** What is to be said of all origins, in their order, if the rollback of one of them, by index, failed. */
+[[nodiscard]] std::string explain_broken_rollback(const std::vector<std::string> &origins,
+                                                  std::size_t failed);
 
 /**
  * A rollback: first everything is checked, then run() does it. In between somebody may be asked.
@@ -52,14 +57,14 @@ class Rollback {
 
   /**
    * Checks once more, keeps everybody else away from origins and images, and puts the origins back, one after
-   * the other. When it returns all of it outlives a power failure. Throws Error, with the hint that an origin
-   * is rolled back in part if one is.
+   * the other. When it returns all of it outlives a power failure. Throws Error; if an origin is rolled back
+   * in part, with a hint that says so, and what became of the others.
    */
   RestoreTotals run(const RestoreProgress &progress);
 
  private:
   void check();
-  void roll_back(const TrackedImage &image, sys::TargetFile &target, const RestoreProgress &progress);
+  void roll_back(std::size_t index, sys::TargetFile &target, const RestoreProgress &progress);
   void verify(const TrackedImage &image) const;
 
   const Environment &env_;
