@@ -165,6 +165,28 @@ TEST_CASE_METHOD(Made, "a cut that fails leaves the snapshot as it was", "[take]
   CHECK(images() == 1);
 }
 
+TEST_CASE_METHOD(Made, "a snapshot that lost an origin before the cut can only be removed", "[take]") {
+  CHECK(add({first}) == 0);
+  SECTION("while it is taken") {
+    dm.meanwhile["message diffsnap-s cut"] = [&] {
+      dm.device("diffsnap-s").store_state = "invalid";
+      faults.fail_at(1, ENODEV);
+    };
+    const auto error = error_of([&] { return take().id; });
+    REQUIRE(error);
+    CHECK(error->error_number() == ENODEV);
+    CHECK(error->reason() == "an origin is gone");
+    CHECK(error->hint() == "It was given up: `diffsnap remove s` removes it.");
+  }
+  SECTION("or before") {
+    dm.device("diffsnap-s").store_state = "invalid";
+    const auto error = error_of([&] { return take().id; });
+    REQUIRE(error);
+    CHECK(error->hint() == "`diffsnap remove s` removes it.");
+  }
+  CHECK(images() == 0);
+}
+
 TEST_CASE_METHOD(Made, "a limit that the kernel would not take is none", "[take]") {
   CHECK(add({first}) == 0);
   log.clear();

@@ -80,7 +80,8 @@ struct TakeOptions {
 /**
  * Cuts a snapshot that was made and not taken, and makes its images. If the cut fails it is as it was. If it
  * was made, and file systems cannot be thawed or an image cannot be made, there are no images, and the
- * snapshot can only be removed. Throws Error: EBUSY if it was taken already, EINVAL if it has no origins.
+ * snapshot can only be removed; so it can if an origin is gone (ENODEV). Throws Error: EBUSY if it was taken
+ * already, EINVAL if it has no origins.
  *
  * @param freezer,critical  as of create_snapshot()
  */

@@ -15,6 +15,10 @@ std::string quoted(const std::string &snapshot) {
   return "snapshot \"" + snapshot + '"';
 }
 
+std::string removes_it(const std::string &snapshot) {
+  return "`diffsnap remove " + snapshot + "` removes it.";
+}
+
 /** Why the kernel did not take an origin. The words are those of dm-diffsnap.rst. */
 [[noreturn]] void rethrow_add(const Error &error, const std::string &origin) {
   std::string reason;
@@ -51,7 +55,8 @@ std::string quoted(const std::string &snapshot) {
              "The kernel's log names the origin. Nothing was changed.");
       break;
     case ENODEV:
-      refuse("an origin is gone or suspended", "`dmsetup info` shows which.");
+      // Not one that is suspended: that is no obstacle.
+      refuse("an origin is gone");
       break;
     default:
       break;
@@ -103,7 +108,7 @@ SnapshotInfo get_untaken(const Environment &env, const std::string &name, const 
     throw Error(verb, object, EBUSY, "the snapshot was taken already");
   }
   if (state != "new") {
-    throw Error(verb, object, EINVAL, "the snapshot is in the state \"" + state + '"');
+    throw Error(verb, object, EINVAL, "the snapshot is in the state \"" + state + '"', removes_it(name));
   }
   if (snapshot.id.empty()) {
     throw Error(verb, object, EINVAL, "the snapshot was not made by diffsnap");
@@ -120,8 +125,7 @@ std::vector<OriginInfo> members_of(const Environment &env, const SnapshotInfo &s
     const OriginInfo *origin = inventory.find_origin(member.origin);
     if (origin == nullptr) {
       throw Error("take", quoted(snapshot.name), ENODEV,
-                  "its origin " + member.origin.to_string() + " is gone",
-                  "`diffsnap remove " + snapshot.name + "` removes it.");
+                  "its origin " + member.origin.to_string() + " is gone", removes_it(snapshot.name));
     }
     origins.push_back(*origin);
   }
@@ -281,11 +285,14 @@ CreateResult take_snapshot(const Environment &env, const TakeOptions &options, s
     make_images(env, taking, steps);
     steps.finish();
   } catch (const Error &error) {
-    if (get_snapshot(env.dm, options.name, "take").state() == "new") {
+    const std::string state = get_snapshot(env.dm, options.name, "take").state();
+    if (state == "new") {
       throw;
     }
-    throw Error(error.verb(), error.object(), error.error_number(), error.reason(),
-                "It was cut and has no images: `diffsnap remove " + options.name + "` removes it.");
+    const bool was_cut = state == "active" || state == "low";
+    throw Error(
+        error.verb(), error.object(), error.error_number(), error.reason(),
+        (was_cut ? "It was cut and has no images: " : "It was given up: ") + removes_it(options.name));
   }
   return result;
 }
