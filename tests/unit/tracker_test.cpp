@@ -327,6 +327,9 @@ TEST_CASE_METHOD(Tracked, "mark and reset send what they say", "[tracker][cli]")
   CHECK(run({"mark", "data"}).status == cli::exit_bad_command_line);
   CHECK(run({"mark", "data", "--range", "4k"}).status == cli::exit_bad_command_line);
   CHECK(run({"mark", "data", "--range", "4m+4k"}).status == cli::exit_failed);
+  CHECK(run({"mark", "-t", "data", "--range", "4m+4k"}).status == cli::exit_failed);
+  CHECK(run({"mark", "-t", "data", "--range", "0+4m"}).status == cli::exit_done);
+  CHECK(log.size() == 1);
   log.clear();
   const Result held = run({"reset", "data"});
   CHECK(held.status == cli::exit_failed);

@@ -56,10 +56,10 @@ int run_mark(Context &context, const Invocation &invocation) {
     const std::vector<sys::ByteRange> extents = ranges_of_file(env, origin, path);
     ranges.insert(ranges.end(), extents.begin(), extents.end());
   }
+  mark_ranges(env.dm, origin, ranges, context.dry_run());
   if (context.dry_run()) {
     return exit_done;
   }
-  mark_ranges(env.dm, origin, ranges);
   context.done("Blocks of origin \"" + origin.name() + "\" marked.");
   return exit_done;
 }

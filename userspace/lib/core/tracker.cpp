@@ -206,7 +206,8 @@ void ChangeCursor::take_answer(const std::string &text) {
   from_ = *next;
 }
 
-void mark_ranges(dm::DeviceMapper &dm, const OriginInfo &origin, const std::vector<sys::ByteRange> &ranges) {
+void mark_ranges(dm::DeviceMapper &dm, const OriginInfo &origin, const std::vector<sys::ByteRange> &ranges,
+                 bool dry_run) {
   // A message is a line that the kernel takes apart as a whole.
   constexpr std::size_t ranges_per_message = 64;
   const std::uint64_t size = std::uint64_t{origin.table.length} << sector_shift;
@@ -215,6 +216,9 @@ void mark_ranges(dm::DeviceMapper &dm, const OriginInfo &origin, const std::vect
     if (range.offset > size || range.length > size - range.offset) {
       throw Error("mark", object, EINVAL, "a range ends beyond its end, at " + std::to_string(size));
     }
+  }
+  if (dry_run) {
+    return;
   }
   for (std::size_t at = 0; at < ranges.size(); at += ranges_per_message) {
     std::string text = "mark";

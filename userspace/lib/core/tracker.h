@@ -101,8 +101,10 @@ class ChangeCursor {
   std::optional<sys::ByteRange> pending_;
 };
 
-/** Marks ranges of an origin as changed now. Throws Error, EINVAL, before the first if one ends beyond it. */
-void mark_ranges(dm::DeviceMapper &dm, const OriginInfo &origin, const std::vector<sys::ByteRange> &ranges);
+/** Marks ranges of an origin as changed now. Throws Error, EINVAL, before the first if one ends beyond it.
+ * @param dry_run  check only */
+void mark_ranges(dm::DeviceMapper &dm, const OriginInfo &origin, const std::vector<sys::ByteRange> &ranges,
+                 bool dry_run = false);
 
 /**
  * The ranges of an origin that a file's contents lie in. Throws Error: EXDEV if the file system does not lie
