@@ -30,6 +30,8 @@ class FakeBlockDevices final : public sys::BlockDevices {
   std::map<std::string, std::vector<sys::ByteRange>> extents;
   std::vector<sys::ByteRange> discarded;
   std::map<DeviceId, sys::WriteEvidence> evidence;
+  /** Incarnations that are there. */
+  std::set<std::string> present;
   /** How often something was read of a device for it. */
   int evidence_looked_at = 0;
 
@@ -80,6 +82,7 @@ class FakeBlockDevices final : public sys::BlockDevices {
     ++evidence_looked_at;
     return evidence[id];
   }
+  bool is_present(const std::string &incarnation) override { return present.count(incarnation) != 0; }
 
  private:
   static std::optional<std::string> lookup(const std::map<DeviceId, std::string> &map, DeviceId id) {

@@ -285,6 +285,65 @@ TEST_CASE_METHOD(Saved, "another device's state is let alone", "[saved_tracker]"
   CHECK(files() == std::vector<std::string>{generation});
 }
 
+/** Another volume, of the same identity. */
+struct Twins : Saved {
+  // First in the order of names.
+  const std::string its_generation = "0198c0de-0000-7000-8000-00000000aaaa";
+  DeviceId twin;
+  AttachOptions attach_options;
+  DetachOptions detach_options;
+
+  Twins() {
+    twin = dm.add_device("vg-twin", "LVM-other", {dm::LinearTable{0, 8192, vdb, 16384}.line()});
+    devices.evidence[twin] = {"boot/8", "20/160/0/0", "LVM-abcdef", "ext4 as it was"};
+    devices.present = {"boot/7", "boot/8"};
+    attach_options.tracker_directory = trackers;
+    attach_options.patience = std::chrono::milliseconds(0);
+    detach_options.tracker_directory = trackers;
+    detach_options.patience = std::chrono::milliseconds(0);
+  }
+  const ChangeId &newest_of_twin() { return dm.device("vg-twin").newest; }
+  void save_twin() {
+    attach(env, twin, attach_options);
+    dm.device("vg-twin").newest = {its_generation, 5};
+    dm.device("vg-twin").answers = {"-"};
+    REQUIRE_FALSE(detach(env, twin, detach_options).tracker_lost);
+    dm.device("vg-twin").newest = {"0198c0de-0000-7000-8000-000000000000", 0};
+  }
+};
+
+TEST_CASE_METHOD(Twins, "of two devices of the same serial number each has its own state",
+                 "[saved_tracker]") {
+  save();
+  CHECK_FALSE(attach(env, twin, attach_options).tracker_lost);
+  CHECK(newest_of_twin().generation != generation);
+  CHECK(files() == std::vector<std::string>{generation});
+  detach(env, twin, detach_options);
+  // It had nothing to keep, and nothing of its own to remove.
+  CHECK(files() == std::vector<std::string>{generation});
+  save_twin();
+  CHECK(files().size() == 2);
+  CHECK_FALSE(attached().tracker_lost);
+  CHECK(newest() == ChangeId{generation, 3});
+  CHECK(files() == std::vector<std::string>{its_generation});
+  CHECK_FALSE(attach(env, twin, attach_options).tracker_lost);
+  CHECK(newest_of_twin() == ChangeId{its_generation, 5});
+  CHECK(files().empty());
+}
+
+TEST_CASE_METHOD(Twins, "what is known to be a device's comes before what may be", "[saved_tracker]") {
+  save();
+  save_twin();
+  // It was unplugged, and may come back as anything.
+  devices.present.erase("boot/8");
+  CHECK_FALSE(attached().tracker_lost);
+  CHECK(newest() == ChangeId{generation, 3});
+  CHECK(files() == std::vector<std::string>{its_generation});
+  devices.evidence[twin].incarnation = "boot/9";
+  CHECK_FALSE(attach(env, twin, attach_options).tracker_lost);
+  CHECK(newest_of_twin() == ChangeId{its_generation, 5});
+}
+
 TEST_CASE_METHOD(Saved, "a device that has changed its form does not go on", "[saved_tracker]") {
   save();
   SECTION("another size") {

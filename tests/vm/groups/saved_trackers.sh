@@ -3,7 +3,7 @@
 # group: saved_trackers
 # about: change tracking that goes on after detach and attach, if nothing was written in between
 # kernels: 6.1
-# disks: 400M 64M
+# disks: 400M 64M 64M
 # memory: 1G
 # cpus: 1
 # timeout: 1800
@@ -12,7 +12,7 @@ set -euo pipefail
 . "$(dirname "$0")/../snapshots.sh"
 . "$(dirname "$0")/../commands.sh"
 
-disk=${disks[0]} store=${disks[1]}
+disk=${disks[0]} store=${disks[1]} twin=${disks[2]}
 trackers=/var/lib/diffsnap/trackers
 anew='go on with the change tracker of .*: '
 
@@ -307,6 +307,40 @@ replugged_disk() {
 	goes_on
 }
 
+# Of two disks that have the same serial number, each has a state of its own.
+twin_disks() {
+	local n rule=/run/udev/rules.d/99-twins.rules twins=("$disk" "$twin") newest_of=()
+	rm -rf $trackers
+	mkdir -p "${rule%/*}"
+	for n in 0 1; do
+		echo "KERNEL==\"$(basename "$(readlink -f "${twins[n]}")")\", ENV{ID_SERIAL}=\"twin\"" >>$rule
+	done
+	on_exit look_at_disks
+	on_exit rm $rule
+	look_at_disks
+	for n in 0 1; do
+		assert_eq twin "$(udevadm info -q property --property ID_SERIAL --value "${twins[n]}")"
+		origin=/dev/mapper/twin$n name=twin$n device=${twins[n]} with_name=(-n "twin$n")
+		with_a_past
+		newest_of[n]=$first
+	done
+	diffsnap detach -q twin0
+	diffsnap detach -q twin1
+	assert_eq 2 "$(find $trackers -type f | wc -l)" states
+	for n in 1 0; do
+		expect_fail 0 '^/dev/mapper/twin.$' diffsnap attach "${twins[n]}" -n twin$n -q
+		assert_eq "${newest_of[n]}" "$(name=twin$n newest)"
+	done
+	nothing_saved
+}
+
+# udev has its rules anew, and asks the disks once more.
+look_at_disks() {
+	udevadm control --reload
+	udevadm trigger --action=change --subsystem-match=block
+	udevadm settle
+}
+
 used_once() {
 	local saved
 	on_a_volume
@@ -358,6 +392,7 @@ test_case xfs-does-not-decide xfs_does_not_decide
 test_case btrfs-does-not-decide btrfs_does_not_decide
 test_case nothing-to-go-by nothing_to_go_by
 test_case replugged-disk replugged_disk
+test_case twin-disks twin_disks
 test_case used-once used_once
 test_case damaged-state damaged_state
 test_case no-room-for-state no_room_for_state

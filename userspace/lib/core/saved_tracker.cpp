@@ -94,8 +94,10 @@ bool is_known_as(const std::string &a, const std::string &b) {
   return !a.empty() && a == b;
 }
 
-bool is_same_device(const sys::WriteEvidence &a, const sys::WriteEvidence &b) {
-  return is_known_as(a.incarnation, b.incarnation) || is_known_as(a.identity, b.identity);
+/** Disks of the same serial number are about: a state of one that is there is not another one's. */
+bool is_same_device(const Environment &env, const sys::WriteEvidence &saved, const sys::WriteEvidence &now) {
+  return is_known_as(saved.incarnation, now.incarnation) ||
+         (is_known_as(saved.identity, now.identity) && !env.devices.is_present(saved.incarnation));
 }
 
 /** The boot that an incarnation is of; empty if it is not known. */
@@ -232,10 +234,12 @@ void remove_file(const std::string &path) {
 }
 
 /** Removes the states of a device, one excepted, and those that no device will ever ask for. */
-void remove_others(const std::string &directory, const sys::WriteEvidence &now, const std::string &kept) {
+void remove_others(const Environment &env, const std::string &directory, const sys::WriteEvidence &now,
+                   const std::string &kept) {
   for (const std::string &path : files_in(directory)) {
     const auto saved = path == kept ? std::nullopt : read_saved(path);
-    if (saved && (is_same_device(saved->evidence.device, now) || is_orphaned(saved->evidence.device, now))) {
+    if (saved &&
+        (is_same_device(env, saved->evidence.device, now) || is_orphaned(saved->evidence.device, now))) {
       ::unlink(path.c_str());
     }
   }
@@ -270,7 +274,7 @@ void load(dm::DeviceMapper &dm, const std::string &origin, Lines &lines) {
 
 TrackerSave::TrackerSave(const Environment &env, const OriginInfo &origin, DeviceId device,
                          std::string directory)
-    : directory_(std::move(directory)), evidence_(evidence_of(env, device)) {
+    : env_(env), directory_(std::move(directory)), evidence_(evidence_of(env, device)) {
   std::error_code error;
   fs::create_directories(directory_, error);
   if (error) {
@@ -282,7 +286,7 @@ TrackerSave::TrackerSave(const Environment &env, const OriginInfo &origin, Devic
   }
   path_ = directory_ + '/' + status->newest.generation;
   try {
-    write(env.dm, origin);
+    write(origin);
   } catch (...) {
     ::unlink((path_ + std::string(unfinished)).c_str());
     throw;
@@ -295,7 +299,7 @@ TrackerSave::~TrackerSave() {
   }
 }
 
-void TrackerSave::write(dm::DeviceMapper &dm, const OriginInfo &origin) {
+void TrackerSave::write(const OriginInfo &origin) {
   const auto &status = std::get<dm::OriginStatus>(origin.status);
   const std::string path = path_ + std::string(unfinished);
   const UniqueFd fd = sys::create_afresh(path);
@@ -315,7 +319,7 @@ void TrackerSave::write(dm::DeviceMapper &dm, const OriginInfo &origin) {
   put(sink, "superblock " + evidence_.device.superblock);
   put(sink, "");
   for (std::optional<Sectors> from = 0; from;) {
-    const std::string answer = dm.message(origin.name(), "numbers " + std::to_string(*from));
+    const std::string answer = env_.dm.message(origin.name(), "numbers " + std::to_string(*from));
     const auto space = answer.find(' ');
     const std::string next = answer.substr(0, space);
     if (space != std::string::npos && space + 1 < answer.size()) {
@@ -328,7 +332,7 @@ void TrackerSave::write(dm::DeviceMapper &dm, const OriginInfo &origin) {
     from = number;
   }
   // Our own commands wait for each other. A message that dmsetup sends may begin a new generation meanwhile.
-  require_unchanged(dm, origin, status.newest);
+  require_unchanged(env_.dm, origin, status.newest);
   put(file, std::string(end_word) + sink.sha256());
   file.sync();
 }
@@ -337,14 +341,14 @@ void TrackerSave::keep() {
   if (::rename((path_ + std::string(unfinished)).c_str(), path_.c_str()) != 0) {
     throw Error("write", path_, errno);
   }
-  remove_others(directory_, evidence_.device, path_);
+  remove_others(env_, directory_, evidence_.device, path_);
   sys::sync_directory_of(path_);
   path_.clear();
 }
 
 void forget_trackers(const Environment &env, DeviceId device, const std::string &directory) {
   if (!files_in(directory).empty()) {
-    remove_others(directory, env.devices.write_evidence(device), {});
+    remove_others(env, directory, env.devices.write_evidence(device), {});
   }
 }
 
@@ -355,13 +359,21 @@ std::optional<SavedTracker> find_saved_tracker(const Environment &env, DeviceId 
     return std::nullopt;
   }
   const sys::WriteEvidence now = env.devices.write_evidence(device);
+  std::optional<SavedTracker> found;
   for (const std::string &path : files) {
     auto saved = read_saved(path);
-    if (saved && is_same_device(saved->evidence.device, now)) {
+    if (!saved || !is_same_device(env, saved->evidence.device, now)) {
+      continue;
+    }
+    if (is_known_as(saved->evidence.device.incarnation, now.incarnation)) {
       return saved;
     }
+    // Another one may be known better.
+    if (!found) {
+      found = std::move(saved);
+    }
   }
-  return std::nullopt;
+  return found;
 }
 
 void restore_tracker(const Environment &env, const SavedTracker &saved, DeviceId origin, DeviceId device,

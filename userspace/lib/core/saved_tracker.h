@@ -35,7 +35,7 @@ class TrackerSave {
   /**
    * Writes what the tracker of @p origin knows to a file in @p directory, which is made if need be. Nobody
    * may be writing to the origin. @param device  what is to be attached again: its writes are looked at.
-   * Throws Error.
+   * @param env  must outlive this object. Throws Error.
    */
   TrackerSave(const Environment &env, const OriginInfo &origin, DeviceId device, std::string directory);
   TrackerSave(const TrackerSave &) = delete;
@@ -47,8 +47,9 @@ class TrackerSave {
   void keep();
 
  private:
-  void write(dm::DeviceMapper &dm, const OriginInfo &origin);
+  void write(const OriginInfo &origin);
 
+  const Environment &env_;
   std::string directory_;
   std::string path_;
   TrackerEvidence evidence_;

@@ -208,6 +208,7 @@ class SystemBlockDevices final : public BlockDevices {
   }
 
   WriteEvidence write_evidence(DeviceId id) override { return read_write_evidence(id); }
+  bool is_present(const std::string &incarnation) override { return is_incarnation_present(incarnation); }
 };
 
 }  // namespace

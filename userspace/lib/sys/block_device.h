@@ -79,6 +79,8 @@ class BlockDevices {
                        const std::function<void()> &check) = 0;
   /** Whether it was written to meanwhile; see sys/write_evidence.h. */
   [[nodiscard]] virtual WriteEvidence write_evidence(DeviceId id) = 0;
+  /** Whether the device of a WriteEvidence::incarnation is there. */
+  [[nodiscard]] virtual bool is_present(const std::string &incarnation) = 0;
 };
 
 /** The machine's devices, read from sysfs. */

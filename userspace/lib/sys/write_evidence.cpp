@@ -38,8 +38,12 @@ std::string place(const fs::path &sysfs) {
   return '/' + attribute(sysfs / "start") + '+' + attribute(sysfs / "size");
 }
 
+std::string this_boot() {
+  return attribute("/proc/sys/kernel/random/boot_id");
+}
+
 std::string incarnation(const fs::path &sysfs, const fs::path &disk) {
-  const std::string boot = attribute("/proc/sys/kernel/random/boot_id");
+  const std::string boot = this_boot();
   const std::string sequence = attribute(disk / "diskseq");
   return boot.empty() || sequence.empty() ? std::string() : boot + '/' + sequence + place(sysfs);
 }
@@ -190,6 +194,22 @@ WriteEvidence read_write_evidence(DeviceId id) {
   const fs::path disk = fs::exists(sysfs / "partition", error) ? sysfs.parent_path() : sysfs;
   const std::string node = device_node(id);
   return {incarnation(sysfs, disk), writes(sysfs, disk, node), identity(sysfs, disk, id), superblock(node)};
+}
+
+bool is_incarnation_present(const std::string &incarnation) {
+  const std::string boot = this_boot();
+  if (boot.empty() || !starts_with(incarnation, boot + '/')) {
+    return false;
+  }
+  const std::string rest = incarnation.substr(boot.size() + 1);
+  const std::string sequence = rest.substr(0, rest.find('/'));
+  std::error_code error;
+  for (fs::directory_iterator disk("/sys/block", error), end; !error && disk != end; disk.increment(error)) {
+    if (attribute(disk->path() / "diskseq") == sequence) {
+      return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace diffsnap::sys

@@ -28,6 +28,9 @@ struct WriteEvidence {
 /** Reads past the page cache. What cannot be read is empty. */
 [[nodiscard]] WriteEvidence read_write_evidence(DeviceId id);
 
+/** Whether the disk of a WriteEvidence::incarnation is there, as that incarnation. */
+[[nodiscard]] bool is_incarnation_present(const std::string &incarnation);
+
 }  // namespace diffsnap::sys
 
 #endif
