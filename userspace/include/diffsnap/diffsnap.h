@@ -190,7 +190,7 @@ struct CreateOptions {
   std::vector<Store> stores;
   /**
    * Freeze the file systems on the origins for the moment of the cut. Meanwhile the memory of the process
-   * is locked, signals of the calling thread are blocked, and a child process stands by to thaw; see
+   * is locked, all signals of the calling thread are blocked, and a child process stands by to thaw; see
    * libdiffsnap(3). Without, images are as after a power failure.
    */
   bool freeze = true;
@@ -309,12 +309,14 @@ class Manager {
   void mark(const std::string &origin, const std::vector<Range> &ranges);
 
   /**
-   * Makes a snapshot of all origins at one instant. When it returns, all images can be opened.
+   * Makes a snapshot of all origins at one instant. When it returns, all images can be opened. From before
+   * the cut until then, HUP, INT, QUIT and TERM are blocked for the calling thread.
    *
    * EEXIST: there is a snapshot of that name, an origin was given twice, or a store holds data. ENODEV: one
    * is no origin. EBUSY: another snapshot holds an origin, or a store is in use. EDEADLK: a store lies on
    * an origin. EINVAL: a name, size or store that cannot be. ENOSPC: no room in the stores. ETIMEDOUT:
-   * writes in flight did not end within the limit, or file systems stayed frozen for too long.
+   * writes in flight did not end within the limit, or file systems stayed frozen for too long. EINTR: one
+   * of those signals has come.
    */
   CreateResult create(const CreateOptions &options);
 
@@ -343,7 +345,8 @@ class Manager {
   /**
    * Waits until the number of a snapshot's last event is another than @p known, which is Snapshot::event or
    * Event::number of what was seen last: so nothing between two calls is missed, and a program that has
-   * other things to do calls with a short time out now and then. Events are: low, overflow, invalid.
+   * other things to do calls with a short time out now and then. Events are: low, overflow, invalid, and the
+   * removal, which may be over before its state can be read.
    *
    * @param timeout  zero: does not wait; nothing: for ever
    * @return nothing on a time out. ENOENT, ENXIO: the snapshot is gone.
