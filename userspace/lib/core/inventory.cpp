@@ -223,6 +223,14 @@ class Reader {
 
 }  // namespace
 
+std::string quoted(const OriginInfo &origin) {
+  return "origin \"" + origin.name() + '"';
+}
+
+std::string quoted(const ImageInfo &image) {
+  return "image \"" + image.snapshot + '/' + image.origin_name + '"';
+}
+
 std::string OriginInfo::state() const {
   const auto *known = std::get_if<dm::OriginStatus>(&status);
   return known != nullptr ? std::string(dm::to_string(known->state)) : "unknown";

@@ -83,6 +83,10 @@ struct SnapshotInfo {
   [[nodiscard]] std::optional<dm::FailureReason> reason() const;
 };
 
+// For messages: `origin "data"`, `image "daily/data"`.
+[[nodiscard]] std::string quoted(const OriginInfo &origin);
+[[nodiscard]] std::string quoted(const ImageInfo &image);
+
 /** Everything of ours that device-mapper holds, as of one moment (devices may come and go while it is read).
  */
 struct Inventory {

@@ -21,14 +21,6 @@ constexpr const char *verb_to = "roll back to";
 /** Between two looks at whether a device can be had. */
 constexpr std::chrono::milliseconds pause{50};
 
-std::string quoted(const OriginInfo &origin) {
-  return "origin \"" + origin.name() + '"';
-}
-
-std::string quoted(const ImageInfo &image) {
-  return "image \"" + image.snapshot + '/' + image.origin_name + '"';
-}
-
 std::vector<TrackedImage> find_images(dm::DeviceMapper &dm, const RollbackOptions &options) {
   if (options.origin) {
     return {get_tracked_image(dm, options.snapshot, *options.origin, verb_to)};

@@ -12,14 +12,10 @@ namespace {
 
 constexpr const char *full_backup_hint = "A full backup is due: leave --since out.";
 
-std::string quoted(const TrackedImage &image) {
-  return "image \"" + image.image.snapshot + '/' + image.image.origin_name + '"';
-}
-
 const dm::OriginStatus &status_of(const OriginInfo &origin, const std::string &verb) {
   const auto *status = std::get_if<dm::OriginStatus>(&origin.status);
   if (status == nullptr) {
-    throw Error(verb, "origin \"" + origin.name() + '"', EPROTO, "its status is not understood");
+    throw Error(verb, quoted(origin), EPROTO, "its status is not understood");
   }
   return *status;
 }
@@ -81,7 +77,7 @@ void check_still_in_order(dm::DeviceMapper &dm, const TrackedImage &image, const
   const TrackedImage now = get_tracked_image(dm, image.image.snapshot, image.image.origin_name, verb);
   if (now.id != image.id || now.image.device.uuid != image.image.device.uuid ||
       now.image.device.id != image.image.device.id) {
-    throw Error(verb, quoted(image), EIO, "it was replaced by another one meanwhile");
+    throw Error(verb, quoted(image.image), EIO, "it was replaced by another one meanwhile");
   }
 }
 
@@ -99,12 +95,12 @@ Since parse_since(std::string_view text) {
 
 ChangeId resolve_since(const TrackedImage &image, const Since &since, const std::string &verb) {
   if (since.generation && *since.generation != image.id.generation) {
-    throw Error(verb, quoted(image), ESTALE,
+    throw Error(verb, quoted(image.image), ESTALE,
                 "it is of generation " + image.id.generation + ", not of " + *since.generation,
                 full_backup_hint);
   }
   if (since.number > image.id.number) {
-    throw Error(verb, quoted(image), EINVAL,
+    throw Error(verb, quoted(image.image), EINVAL,
                 "it is number " + std::to_string(image.id.number) + " of its generation, which " +
                     std::to_string(since.number) + " is not before",
                 full_backup_hint);
@@ -168,10 +164,10 @@ void ChangeCursor::ask() {
     answer = dm_.message(image_.origin.name(), text);
   } catch (const Error &error) {
     if (error.error_number() == ESTALE) {
-      throw Error("list changes of", quoted(image_), ESTALE, "its origin's tracker began a new generation",
-                  full_backup_hint);
+      throw Error("list changes of", quoted(image_.image), ESTALE,
+                  "its origin's tracker began a new generation", full_backup_hint);
     }
-    throw Error("list changes of", quoted(image_), error.error_number());
+    throw Error("list changes of", quoted(image_.image), error.error_number());
   }
   take_answer(answer);
 }
@@ -179,7 +175,7 @@ void ChangeCursor::ask() {
 // <next> [<start>+<length>]...
 void ChangeCursor::take_answer(const std::string &text) {
   const auto refuse = [&] {
-    throw Error("list changes of", quoted(image_), EPROTO, "the kernel's answer is not understood");
+    throw Error("list changes of", quoted(image_.image), EPROTO, "the kernel's answer is not understood");
   };
   const auto words = split_words(text);
   if (words.empty()) {
@@ -211,7 +207,7 @@ void mark_ranges(dm::DeviceMapper &dm, const OriginInfo &origin, const std::vect
   // A message is a line that the kernel takes apart as a whole.
   constexpr std::size_t ranges_per_message = 64;
   const std::uint64_t size = std::uint64_t{origin.table.length} << sector_shift;
-  const std::string object = "ranges of origin \"" + origin.name() + '"';
+  const std::string object = "ranges of " + quoted(origin);
   for (const sys::ByteRange &range : ranges) {
     if (range.offset > size || range.length > size - range.offset) {
       throw Error("mark", object, EINVAL, "a range ends beyond its end, at " + std::to_string(size));
