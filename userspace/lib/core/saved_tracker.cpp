@@ -19,6 +19,7 @@
 #include "base/unique_fd.h"
 #include "core/fd_stream.h"
 #include "core/left_alone.h"
+#include "core/tracker.h"
 #include "stream/sha256.h"
 #include "sys/target_file.h"
 
@@ -256,17 +257,9 @@ void require_whole(const SavedTracker &saved) {
 
 /** Tells the kernel what the file says. */
 void load(dm::DeviceMapper &dm, const std::string &origin, Lines &lines) {
-  // A message is a line that the kernel takes apart as a whole.
-  constexpr std::size_t ranges_per_message = 64;
   while (const auto line = lines.next()) {
     const auto words = split_words(*line);
-    for (std::size_t at = 0; at < words.size(); at += ranges_per_message) {
-      std::string text = "load";
-      for (std::size_t i = at; i < std::min(at + ranges_per_message, words.size()); ++i) {
-        (text += ' ') += words[i];
-      }
-      static_cast<void>(dm.message(origin, text));
-    }
+    send_words(dm, origin, "load", {words.begin(), words.end()});
   }
 }
 

@@ -202,10 +202,20 @@ void ChangeCursor::take_answer(const std::string &text) {
   from_ = *next;
 }
 
+void send_words(dm::DeviceMapper &dm, const std::string &origin, const std::string &first,
+                const std::vector<std::string> &words) {
+  constexpr std::size_t words_per_message = 64;
+  for (std::size_t at = 0; at < words.size(); at += words_per_message) {
+    std::string text = first;
+    for (std::size_t i = at; i < std::min(at + words_per_message, words.size()); ++i) {
+      text += ' ' + words[i];
+    }
+    static_cast<void>(dm.message(origin, text));
+  }
+}
+
 void mark_ranges(dm::DeviceMapper &dm, const OriginInfo &origin, const std::vector<sys::ByteRange> &ranges,
                  bool dry_run) {
-  // A message is a line that the kernel takes apart as a whole.
-  constexpr std::size_t ranges_per_message = 64;
   const std::uint64_t size = std::uint64_t{origin.table.length} << sector_shift;
   const std::string object = "ranges of " + quoted(origin);
   for (const sys::ByteRange &range : ranges) {
@@ -216,19 +226,17 @@ void mark_ranges(dm::DeviceMapper &dm, const OriginInfo &origin, const std::vect
   if (dry_run) {
     return;
   }
-  for (std::size_t at = 0; at < ranges.size(); at += ranges_per_message) {
-    std::string text = "mark";
-    for (std::size_t i = at; i < std::min(at + ranges_per_message, ranges.size()); ++i) {
-      // Outwards, since a mark too many costs a few sectors and one too few costs the backup.
-      const Sectors first = ranges[i].offset >> sector_shift;
-      const Sectors end = (ranges[i].offset + ranges[i].length + sector_size - 1) >> sector_shift;
-      text += ' ' + std::to_string(first) + '+' + std::to_string(end - first);
-    }
-    try {
-      static_cast<void>(dm.message(origin.name(), text));
-    } catch (const Error &error) {
-      throw Error("mark", object, error.error_number());
-    }
+  std::vector<std::string> words;
+  for (const sys::ByteRange &range : ranges) {
+    // Outwards, since a mark too many costs a few sectors and one too few costs the backup.
+    const Sectors first = range.offset >> sector_shift;
+    const Sectors end = (range.offset + range.length + sector_size - 1) >> sector_shift;
+    words.push_back(std::to_string(first) + '+' + std::to_string(end - first));
+  }
+  try {
+    send_words(dm, origin.name(), "mark", words);
+  } catch (const Error &error) {
+    throw Error("mark", object, error.error_number());
   }
 }
 

@@ -101,6 +101,13 @@ class ChangeCursor {
   std::optional<sys::ByteRange> pending_;
 };
 
+/**
+ * Sends an origin a message of a word and any number of others, in several messages if need be: each is a
+ * line that the kernel takes apart as a whole. Throws Error; some may have been sent then.
+ */
+void send_words(dm::DeviceMapper &dm, const std::string &origin, const std::string &first,
+                const std::vector<std::string> &words);
+
 /** Marks ranges of an origin as changed now. Throws Error, EINVAL, before the first if one ends beyond it.
  * @param dry_run  check only */
 void mark_ranges(dm::DeviceMapper &dm, const OriginInfo &origin, const std::vector<sys::ByteRange> &ranges,
