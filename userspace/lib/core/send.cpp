@@ -43,14 +43,10 @@ class WrittenOut {
   sys::ByteRange range_;
 };
 
-std::string quoted(const TrackedImage &image) {
-  return "image \"" + image.image.snapshot + '/' + image.image.origin_name + '"';
-}
-
 dm::ImageStatus status_of(const TrackedImage &image, const dm::AnyImageStatus &any) {
   const auto *status = std::get_if<dm::ImageStatus>(&any);
   if (status == nullptr) {
-    throw Error("send", quoted(image), EPROTO, "its status is not understood");
+    throw Error("send", quoted(image.image), EPROTO, "its status is not understood");
   }
   return *status;
 }
@@ -101,10 +97,10 @@ class ImageWatch {
 
   void check(const dm::ImageStatus &now, Sectors released) const {
     if (now.written > seen_.written) {
-      throw Error("send", quoted(image_), EBUSY, "it was written to meanwhile");
+      throw Error("send", quoted(image_.image), EBUSY, "it was written to meanwhile");
     }
     if (releases_matter_ && now.released != released) {
-      throw Error("send", quoted(image_), EBUSY, "others released ranges of it meanwhile",
+      throw Error("send", quoted(image_.image), EBUSY, "others released ranges of it meanwhile",
                   "Make another snapshot and send that.");
     }
   }
@@ -185,11 +181,11 @@ std::string SendResult::to_json() const {
 
 void check_sendable(const TrackedImage &image, const SendOptions &options) {
   if (!options.force && status_of(image, image.image.status).released > 0) {
-    throw Error("send", quoted(image), EBUSY, "ranges of it were released and read as zeroes",
+    throw Error("send", quoted(image.image), EBUSY, "ranges of it were released and read as zeroes",
                 "Make another snapshot. With --force the image is sent as it is.");
   }
   if (options.since && options.since->number == 0) {
-    throw Error("send", quoted(image), EINVAL, "number 0 is no snapshot that anything could be at",
+    throw Error("send", quoted(image.image), EINVAL, "number 0 is no snapshot that anything could be at",
                 "A full stream is sent without --since.");
   }
 }

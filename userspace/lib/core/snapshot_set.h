@@ -105,8 +105,8 @@ struct RemoveOptions {
 /**
  * Removes a snapshot: images, the snapshot itself, its store, what lies below. Refuses with EBUSY, before
  * anything is changed, if an image is in use; one that is opened after that look ends it with some of the
- * images gone. Also removes what is left of one that was not made or removed
- * to its end; all of it is tried, the first error is thrown at the end.
+ * images gone. Also removes what is left of one that was not made or removed to its end; all of it is tried,
+ * the first error is thrown at the end.
  */
 void remove_snapshot(const Environment &env, const std::string &name, const RemoveOptions &options = {});
 /** Likewise, without regard to its name. */
