@@ -121,7 +121,7 @@ TEST_CASE_METHOD(Plan, "devices that hold something are refused, unless forced",
     devices.signatures[vdc] = "ext4";
   }
   SECTION("a range of one that another device has others of") {
-    devices.known[vdc].holders = {vdb};
+    devices.known[vdc].holders = {dm.add_device("other", "", {dm::LinearTable{0, 8, vdc, edge + 800}.line()})};
     devices.exclusive.insert(vdc);
   }
   CHECK(errno_of([&] { return plan({{vdc, edge, 800}}); }) != 0);
@@ -144,6 +144,35 @@ TEST_CASE_METHOD(Plan, "devices in use are refused, force or not", "[store]") {
     devices.known[vdc].holders = {vdb};
     CHECK(errno_of([&] { return plan({{vdc, 0, size}}, {}, options); }) == EBUSY);
   }
+}
+
+TEST_CASE_METHOD(Plan, "what another device uses is refused, force or not", "[store]") {
+  StorePlanOptions force;
+  force.force = true;
+  const StoreRange wanted{vdc, edge + 800, 800};
+  const auto held_by = [&](const char *params, const char *target, bool loaded = false) {
+    const DeviceId holder = dm.add_device(std::string("other-") + target + params, "",
+                                          {{0, 64, "linear", "252:0 0"}, {64, 1600, target, params}});
+    dm.device(std::string("other-") + target + params).info.inactive_table = loaded;
+    devices.known[vdc].holders = {holder};
+    devices.exclusive.insert(vdc);
+    return errno_of([&] { return plan({wanted}, {}, force); });
+  };
+  REQUIRE(edge == 2048);
+  REQUIRE(vdc.to_string() == "252:32");
+  CHECK(held_by("252:32 3648", "linear") == 0);
+  CHECK(held_by("252:32 1248", "linear") == 0);
+  CHECK(held_by("252:32 1249", "linear") == EBUSY);
+  CHECK(held_by("252:32 3647", "linear") == EBUSY);
+  CHECK(held_by("252:16 3000", "linear") == 0);
+  CHECK(held_by("2 8 252:32 2048 252:32 3648", "striped") == 0);
+  CHECK(held_by("2 8 252:32 2048 252:32 3640", "striped") == EBUSY);
+  CHECK(held_by("2 8 252:32 2048", "striped") == EBUSY);
+  CHECK(held_by("0 0 252:32 0", "from-the-future") == EBUSY);
+  CHECK(held_by("252:32 3656", "linear", true) == EBUSY);
+  // no device-mapper device
+  devices.known[vdc].holders = {vdb};
+  CHECK(errno_of([&] { return plan({wanted}, {}, force); }) == EBUSY);
 }
 
 TEST_CASE_METHOD(Plan, "a device that has a part of a store may give another one", "[store]") {
@@ -245,7 +274,7 @@ TEST_CASE_METHOD(Plan, "signatures at the edges are wiped", "[store]") {
   force.limit.reset();
   // Its first block is somebody else's.
   devices.signatures[vdc] = "LVM2_member";
-  devices.known[vdc].holders = {vdb};
+  devices.known[vdc].holders = {dm.add_device("other", "", {dm::LinearTable{0, 8, vdc, edge + 800}.line()})};
   wipe_edges(env, plan({{vdc, 0, edge + 800}}, {}, force));
   CHECK(devices.signatures.count(vdc) == 1);
 }

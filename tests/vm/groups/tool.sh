@@ -563,6 +563,11 @@ bad_stores() {
 	refused 5 'mounted' diffsnap create -f -s "$plain" raw
 	assert_eq ext4 "$(blkid -p -o value -s TYPE "$plain")"
 	refused 5 'in use' diffsnap create -f -s "$lv_disk" raw
+	refused 5 'uses' diffsnap create -f -s "$lv_disk:48m+8m" raw
+	assert_eq LVM2_member "$(blkid -p -o value -s TYPE "$lv_disk")"
+	# what no volume uses is
+	snapshot daily -s "$lv_disk:52m+8m" -f raw
+	diffsnap remove daily
 	assert_eq LVM2_member "$(blkid -p -o value -s TYPE "$lv_disk")"
 	umount /run/plain
 	snapshot daily -s "$plain" -f raw

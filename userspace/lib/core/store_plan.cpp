@@ -155,16 +155,67 @@ void check_geometry(const StoreRange &range, const sys::BlockDeviceFacts &facts)
   }
 }
 
-/** A device that lies on this one and is no part of a store. */
-std::optional<DeviceId> foreign_holder(const Environment &env, const sys::BlockDeviceFacts &facts) {
+/** Devices that lie on this one and are no part of a store. */
+std::vector<DeviceId> foreign_holders(const Environment &env, const sys::BlockDeviceFacts &facts) {
+  std::vector<DeviceId> holders;
   for (const DeviceId holder : facts.holders) {
     const auto device = env.dm.info(holder);
     const auto uuid = device ? DeviceUuid::parse(device->uuid) : std::nullopt;
     if (!uuid || uuid->kind != DeviceKind::data) {
-      return holder;
+      holders.push_back(holder);
     }
   }
-  return std::nullopt;
+  return holders;
+}
+
+/** The ranges of a device that a table line uses; nothing if that cannot be told. */
+std::optional<std::vector<StoreRange>> ranges_used(const dm::TableLine &line, DeviceId device) {
+  const auto words = split_words(line.params);
+  std::vector<StoreRange> ranges;
+  if (std::find(words.begin(), words.end(), device.to_string()) == words.end()) {
+    return ranges;
+  }
+  if (const auto linear = dm::LinearTable::parse(line)) {
+    ranges.push_back({linear->device, linear->offset, linear->length});
+    return ranges;
+  }
+  // <#stripes> <chunk> (<device> <offset>)...
+  const auto stripes =
+      line.target == "striped" && words.size() > 2 ? parse_number<Sectors>(words[0]) : std::nullopt;
+  if (!stripes || *stripes == 0 || words.size() != 2 + 2 * *stripes) {
+    return std::nullopt;
+  }
+  for (std::size_t at = 2; at < words.size(); at += 2) {
+    const auto id = DeviceId::parse(words[at]);
+    const auto offset = parse_number<Sectors>(words[at + 1]);
+    if (!id || !offset) {
+      return std::nullopt;
+    }
+    ranges.push_back({*id, *offset, line.length / *stripes});
+  }
+  return ranges;
+}
+
+/** Throws Error unless a device that lies on the range's device uses only other ranges of it. */
+void check_apart(const Environment &env, const StoreRange &range, DeviceId holder) {
+  const std::string name = sys::device_node(holder);
+  const auto device = env.dm.info(holder);
+  if (!device || device->inactive_table) {
+    refuse(range, EBUSY, "the device is in use by " + name + ", and which parts of it cannot be told");
+  }
+  for (const dm::TableLine &line : env.dm.table(device->name)) {
+    const auto used = ranges_used(line, range.device);
+    if (!used) {
+      refuse(range, EBUSY,
+             "the device is in use by " + name + ", and which parts of it its target \"" + line.target +
+                 "\" uses cannot be told");
+    }
+    for (const StoreRange &other : *used) {
+      if (overlap(range, other)) {
+        refuse(range, EBUSY, name + " uses " + describe(other));
+      }
+    }
+  }
 }
 
 /** Nobody may be surprised by the loss of what is on the device. */
@@ -173,12 +224,13 @@ void check_free(const Environment &env, const StoreRange &range, const sys::Bloc
   if (const auto usage = env.devices.usage(range.device)) {
     refuse(range, EBUSY, "the device is " + *usage);
   }
-  if (const auto holder = foreign_holder(env, facts)) {
+  for (const DeviceId holder : foreign_holders(env, facts)) {
     const bool whole = range.length == facts.size;
     if (!force || whole) {
-      refuse(range, EBUSY, "the device is in use by " + sys::device_node(*holder),
+      refuse(range, EBUSY, "the device is in use by " + sys::device_node(holder),
              whole ? "" : "If nobody uses that range: --force.");
     }
+    check_apart(env, range, holder);
   }
   if (!facts.holders.empty()) {
     // Ours already, by other ranges: ranges_in_use() keeps them apart, and what is on it is of our making.
@@ -384,7 +436,7 @@ StorePlan plan_store(const Environment &env, const std::vector<StoreRange> &rang
     check_range(env, given, facts, options, origins);
     std::vector<StoreRange> own_edges;
     const StoreRange range = round_inwards(without_edges(given, facts.size, own_edges), options.chunk);
-    if (!foreign_holder(env, facts)) {
+    if (foreign_holders(env, facts).empty()) {
       edges.insert(edges.end(), own_edges.begin(), own_edges.end());
     }
     if (range.length == 0) {
