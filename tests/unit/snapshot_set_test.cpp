@@ -478,8 +478,9 @@ TEST_CASE_METHOD(Set, "a snapshot that was given up is not extended", "[snapshot
   create();
   dm.device("diffsnap-s").store_state = "overflow";
   const bool dry_run = GENERATE(false, true);
-  CHECK(errno_of([&] { return extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096}}}, dry_run); }) ==
-        EINVAL);
+  CHECK(errno_of([&] {
+          return extend_snapshot(env, "s", StorePlan{{{vdd, 131072, 4096}}}, dry_run);
+        }) == EINVAL);
 }
 
 TEST_CASE_METHOD(Set, "ranges are released in whole chunks", "[snapshot]") {

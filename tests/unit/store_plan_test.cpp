@@ -121,7 +121,8 @@ TEST_CASE_METHOD(Plan, "devices that hold something are refused, unless forced",
     devices.signatures[vdc] = "ext4";
   }
   SECTION("a range of one that another device has others of") {
-    devices.known[vdc].holders = {dm.add_device("other", "", {dm::LinearTable{0, 8, vdc, edge + 800}.line()})};
+    devices.known[vdc].holders = {
+        dm.add_device("other", "", {dm::LinearTable{0, 8, vdc, edge + 800}.line()})};
     devices.exclusive.insert(vdc);
   }
   CHECK(errno_of([&] { return plan({{vdc, edge, 800}}); }) != 0);
@@ -186,6 +187,19 @@ TEST_CASE_METHOD(Plan, "a device that has a part of a store may give another one
   CHECK(errno_of([&] { return plan({{vdc, edge + 792, 800}}, {{vdc, edge, 800}}); }) == EBUSY);
   devices.known[vdc].holders.push_back(dm.add_device("other", "", {dm::LinearTable{0, 8, vdc, 1600}.line()}));
   CHECK(errno_of([&] { return plan({{vdc, edge + 800, 800}}, {{vdc, edge, 800}}); }) == EBUSY);
+}
+
+TEST_CASE_METHOD(Plan, "what will be attached counts as an origin", "[store]") {
+  const DeviceId below = dm.add_device("below", "", {dm::LinearTable{0, 4096, vdb, 0}.line()});
+  const DeviceId lv = dm.add_device("lv", "", {dm::LinearTable{0, 4096, below, 0}.line()});
+  devices.add(below, "dm-1", 2 * edge + 4096).slaves = {vdb};
+  devices.add(lv, "dm-2", 2 * edge + 4096).slaves = {below};
+  StorePlanOptions options;
+  CHECK(errno_of([&] { return plan({{lv, edge, 800}}, {}, options); }) == 0);
+  options.to_attach = {lv};
+  CHECK(errno_of([&] { return plan({{lv, edge, 800}}, {}, options); }) == EDEADLK);
+  CHECK(errno_of([&] { return plan({{below, edge, 800}}, {}, options); }) == EBUSY);
+  CHECK(errno_of([&] { return plan({{vdc, edge, 800}}, {}, options); }) == 0);
 }
 
 TEST_CASE_METHOD(Plan, "a store never lies on an origin, nor under one", "[store]") {

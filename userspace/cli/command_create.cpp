@@ -135,6 +135,7 @@ int run_create(Context &context, const Invocation &invocation) {
   Attachments attachments(context, env);
   if (context.dry_run()) {
     check_attachments(env, origins);
+    plan_options.to_attach = origins.to_attach;
   } else {
     attachments.add_all(origins);
   }

@@ -31,9 +31,11 @@ Origins find_origins(const Environment &env, const Inventory &inventory,
     if (origin) {
       continue;
     }
-    if (!can_attach_live(env, device)) {
-      throw Error("snapshot", words, ENODEV, "it is no origin, and cannot be made one while it is in use",
-                  "Run `diffsnap attach " + words + "' when nobody uses it, then use /dev/mapper/NAME.");
+    try {
+      check_attach_live(env, device);
+    } catch (const Error &error) {
+      throw Error("snapshot", words, error.error_number(),
+                  "it is no origin, and cannot be made one: " + error.reason(), error.hint());
     }
     origins.to_attach.push_back(device);
   }

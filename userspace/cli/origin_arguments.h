@@ -19,7 +19,7 @@ struct Origins {
   std::vector<DeviceId> to_attach;
 };
 
-/** Throws Error: ENODEV if one is no origin and cannot be made one, EINVAL if one was given twice. */
+/** Throws Error: EINVAL if one was given twice, and, if one is no origin, for what it cannot be made one. */
 [[nodiscard]] Origins find_origins(const Environment &env, const Inventory &inventory,
                                    const std::vector<std::string> &arguments);
 

@@ -563,7 +563,7 @@ bad_stores() {
 	refused 5 'mounted' diffsnap create -f -s "$plain" raw
 	assert_eq ext4 "$(blkid -p -o value -s TYPE "$plain")"
 	refused 5 'in use' diffsnap create -f -s "$lv_disk" raw
-	refused 5 'uses' diffsnap create -f -s "$lv_disk:48m+8m" raw
+	refused 5 'uses' diffsnap create -f -s "$lv_disk:8m+52m" raw
 	assert_eq LVM2_member "$(blkid -p -o value -s TYPE "$lv_disk")"
 	# what no volume uses is
 	snapshot daily -s "$lv_disk:52m+8m" -f raw
@@ -575,6 +575,23 @@ bad_stores() {
 	refused 5 'snapshot uses|in use' diffsnap create -s "$plain" $lv
 	refused 5 'snapshot uses' diffsnap create -f -s "$plain" $lv
 	refused 5 'image of a snapshot' diffsnap create -f -s /dev/diffsnap/daily/raw $lv
+}
+
+# A store on a volume, and that volume to be an origin: its writes would be preserved.
+store_to_be_origin() {
+	make_vg vg "$lv_disk" data 24M
+	refused 5 'lies on' diffsnap create -t -s $lv $lv
+	attached "$more" -n raw
+	snapshot daily -s $lv raw
+	refused 5 'store of the snapshot "daily"' diffsnap attach $lv
+	refused 5 'store of the snapshot "daily"' diffsnap create -n nightly -s "$store" $lv
+	diffsnap remove daily
+	# why another device cannot be one is said, too
+	dmsetup create idle --table "0 8192 linear $plain 0"
+	on_exit dmsetup remove idle
+	dmsetup suspend idle
+	refused 5 'cannot be made one: it is suspended' diffsnap create -s "$store" /dev/mapper/idle
+	dmsetup resume idle
 }
 
 # The file of a loop device is on an origin, through a file system whose number is not its
@@ -990,6 +1007,7 @@ test_case test-mode test_mode
 test_case bad-words bad_words
 test_case largest-values largest_values
 test_case bad-stores bad_stores
+test_case store-to-be-origin store_to_be_origin
 test_case loop-store loop_store
 test_case bad-origins bad_origins
 test_case cannot-initialise cannot_initialise

@@ -11,6 +11,7 @@
 #include "core/left_alone.h"
 #include "core/naming.h"
 #include "core/saved_tracker.h"
+#include "core/stack_search.h"
 #include "core/steps.h"
 #include "core/table_copy.h"
 #include "dm/limits.h"
@@ -38,7 +39,8 @@ bool is_stateless(const dm::TableLine &line) {
 }
 
 /** Refuses what cannot be an origin, stacked live or not. */
-void check_device(const sys::BlockDeviceFacts &facts, const Inventory &inventory) {
+void check_device(const Environment &env, const sys::BlockDeviceFacts &facts) {
+  const Inventory inventory = read_inventory(env.dm);
   if (const OriginInfo *origin = inventory.find_origin_on(facts.id)) {
     refuse("attach", facts.id, EEXIST, "it is attached already, as \"" + origin->name() + '"');
   }
@@ -50,6 +52,10 @@ void check_device(const sys::BlockDeviceFacts &facts, const Inventory &inventory
   }
   if (facts.size == 0) {
     refuse("attach", facts.id, ENXIO, "it has no size");
+  }
+  // A store must never be written through an origin, see check_store_origins().
+  if (const auto snapshot = StackSearch(env).store_above(facts)) {
+    refuse("attach", facts.id, EDEADLK, "the store of the snapshot \"" + *snapshot + "\" lies on it");
   }
 }
 
@@ -260,7 +266,7 @@ void check_tracking_block(std::optional<Sectors> block) {
 AttachResult attach(const Environment &env, DeviceId device, const AttachOptions &options) {
   check_tracking_block(options.tracking_block);
   const sys::BlockDeviceFacts facts = env.devices.facts(device);
-  check_device(facts, read_inventory(env.dm));
+  check_device(env, facts);
   if (options.dry_run || options.tracker_directory.empty()) {
     return attach_anew(env, facts, options);
   }
@@ -285,18 +291,14 @@ AttachResult attach(const Environment &env, DeviceId device, const AttachOptions
   return result;
 }
 
-bool can_attach_live(const Environment &env, DeviceId device) {
+void check_attach_live(const Environment &env, DeviceId device) {
   const auto info = env.dm.info(device);
   if (!info) {
-    return false;
+    refuse("attach", device, EOPNOTSUPP, "only a device-mapper device can be attached while it is in use",
+           "Attach it when nobody uses it, and use /dev/mapper/NAME from then on.");
   }
-  try {
-    check_device(env.devices.facts(device), read_inventory(env.dm));
-    check_live(*info, env.dm.table(info->name));
-  } catch (const Error &) {
-    return false;
-  }
-  return true;
+  check_device(env, env.devices.facts(device));
+  check_live(*info, env.dm.table(info->name));
 }
 
 DetachResult detach(const Environment &env, DeviceId device, const DetachOptions &options) {

@@ -44,13 +44,13 @@ void check_tracking_block(std::optional<Sectors> block);
 /**
  * Puts the origin target on a device. A device-mapper device is stacked live, whether it is in use or not;
  * any other device must not be in use. All that was done is undone if a step fails, and whatever may be
- * suspended is resumed. Throws Error: EEXIST if it is attached, EBUSY if it is in use, EOPNOTSUPP if it
- * cannot be stacked on.
+ * suspended is resumed. Throws Error: EEXIST if it is attached, EBUSY if it is in use, EDEADLK if a store
+ * lies on it, EOPNOTSUPP if it cannot be stacked on.
  */
 AttachResult attach(const Environment &env, DeviceId device, const AttachOptions &options = {});
 
-/** Whether attach() would stack it live, so that `create` may do it by itself. */
-[[nodiscard]] bool can_attach_live(const Environment &env, DeviceId device);
+/** Throws Error unless attach() would stack it live, so that `create` may do it by itself. */
+void check_attach_live(const Environment &env, DeviceId device);
 
 struct DetachOptions {
   /** Where to leave the change tracker for the next attach(), see core/saved_tracker.h; empty: nowhere. */

@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
-#include <map>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "core/inventory.h"
+#include "core/stack_search.h"
 
 namespace diffsnap {
 
@@ -27,113 +27,6 @@ std::string describe(const StoreRange &range) {
 bool overlap(const StoreRange &a, const StoreRange &b) noexcept {
   return a.device == b.device && a.offset < b.offset + b.length && b.offset < a.offset + a.length;
 }
-
-/** Looks for origins around the ranges; asks the kernel for each device once. */
-class OriginSearch {
- public:
-  explicit OriginSearch(const Environment &env) : env_(env), inventory_(read_inventory(env.dm)) {}
-
-  struct Below {
-    /** The dm name of an origin that the device lies on, however deep. */
-    std::optional<std::string> origin;
-    /** The file of a loop device whose place cannot be told, which may be an origin. */
-    std::string lost_file;
-  };
-  [[nodiscard]] Below below(DeviceId device) {
-    visits_.clear();
-    lost_file_.clear();
-    return {walk_down(device, Visit::whole), lost_file_};
-  }
-
-  /** The dm name of an origin that lies on @p device, however high: writing there may hit its contents. */
-  [[nodiscard]] std::optional<std::string> above(const sys::BlockDeviceFacts &device) {
-    for (const OriginInfo &origin : inventory_.origins) {
-      visits_.clear();
-      static_cast<void>(walk_down(origin.table.real_device, Visit::whole));
-      if (visits_.count(device.id) != 0 || (device.disk && is_whole(*device.disk))) {
-        return origin.name();
-      }
-    }
-    return std::nullopt;
-  }
-
-  [[nodiscard]] bool is_image(DeviceId device) const {
-    for (const SnapshotInfo &snapshot : inventory_.snapshots) {
-      for (const ImageInfo &image : snapshot.images) {
-        if (image.device.id == device) {
-          return true;
-        }
-      }
-    }
-    return false;
-  }
-
- private:
-  /** Whether a device was met as such, or only as the disk of a partition: then the others are not met. */
-  enum class Visit { part, whole };
-
-  [[nodiscard]] bool is_whole(DeviceId device) const {
-    const auto visit = visits_.find(device);
-    return visit != visits_.end() && visit->second == Visit::whole;
-  }
-
-  std::optional<std::string> walk_down(DeviceId device, Visit how) {
-    const auto [visit, first] = visits_.emplace(device, how);
-    if (!first) {
-      visit->second = std::max(visit->second, how);
-      return std::nullopt;
-    }
-    if (const OriginInfo *origin = inventory_.find_origin(device)) {
-      return origin->name();
-    }
-    const auto facts = facts_if_there(device);
-    if (!facts) {
-      return std::nullopt;
-    }
-    for (const DeviceId slave : facts->slaves) {
-      if (auto found = walk_down(slave, Visit::whole)) {
-        return found;
-      }
-    }
-    if (facts->disk) {
-      if (auto found = walk_down(*facts->disk, Visit::part)) {
-        return found;
-      }
-    }
-    return facts->loop_file.empty() ? std::nullopt : walk_down_file(facts->loop_file);
-  }
-
-  std::optional<std::string> walk_down_file(const std::string &path) {
-    const auto hosts = env_.devices.devices_below_file(path);
-    if (!hosts) {
-      lost_file_ = path;
-      return std::nullopt;
-    }
-    for (const DeviceId host : *hosts) {
-      if (auto found = walk_down(host, Visit::whole)) {
-        return found;
-      }
-    }
-    return std::nullopt;
-  }
-
-  /** An origin may outlive its disk, and must not be in the way of all others then. */
-  std::optional<sys::BlockDeviceFacts> facts_if_there(DeviceId device) {
-    try {
-      return env_.devices.facts(device);
-    } catch (const Error &error) {
-      if (error.error_number() != ENODEV) {
-        throw;
-      }
-      return std::nullopt;
-    }
-  }
-
-  const Environment &env_;
-  Inventory inventory_;
-  std::map<DeviceId, Visit> visits_;
-  std::string lost_file_;
-};
 
 void check_geometry(const StoreRange &range, const sys::BlockDeviceFacts &facts) {
   if (range.offset > facts.size || range.length > facts.size - range.offset) {
@@ -252,9 +145,9 @@ void check_free(const Environment &env, const StoreRange &range, const sys::Bloc
 }
 
 /** What no option allows. */
-void check_origins(const StoreRange &range, const sys::BlockDeviceFacts &facts, OriginSearch &origins) {
+void check_origins(const StoreRange &range, const sys::BlockDeviceFacts &facts, StackSearch &stacks) {
   // The store must never be written through an origin: each write would preserve old data, in the store.
-  const OriginSearch::Below below = origins.below(range.device);
+  const StackSearch::Below below = stacks.origin_below(range.device);
   if (below.origin) {
     refuse(range, EDEADLK, "it lies on the origin \"" + *below.origin + '"',
            "A store needs space that no origin target lies over or under.");
@@ -264,18 +157,18 @@ void check_origins(const StoreRange &range, const sys::BlockDeviceFacts &facts, 
            "on which device the loop device's file " + below.lost_file +
                " lies cannot be told: an origin, maybe");
   }
-  if (origins.is_image(range.device)) {
+  if (stacks.is_image(range.device)) {
     refuse(range, EINVAL, "it is the image of a snapshot");
   }
-  if (const auto origin = origins.above(facts)) {
+  if (const auto origin = stacks.origin_above(facts)) {
     refuse(range, EBUSY, "the origin \"" + *origin + "\" lies on the device");
   }
 }
 
 void check_range(const Environment &env, const StoreRange &range, const sys::BlockDeviceFacts &facts,
-                 const StorePlanOptions &options, OriginSearch &origins) {
+                 const StorePlanOptions &options, StackSearch &stacks) {
   check_geometry(range, facts);
-  check_origins(range, facts, origins);
+  check_origins(range, facts, stacks);
   check_free(env, range, facts, options.force);
 }
 
@@ -420,20 +313,20 @@ void wipe_edges(const Environment &env, const StorePlan &plan) {
 }
 
 void check_store_origins(const Environment &env, const StorePlan &plan) {
-  OriginSearch origins(env);
+  StackSearch stacks(env);
   for (const StoreRange &range : plan.ranges) {
-    check_origins(range, env.devices.facts(range.device), origins);
+    check_origins(range, env.devices.facts(range.device), stacks);
   }
 }
 
 StorePlan plan_store(const Environment &env, const std::vector<StoreRange> &ranges,
                      const std::vector<StoreRange> &taken, const StorePlanOptions &options) {
-  OriginSearch origins(env);
+  StackSearch stacks(env, options.to_attach);
   std::vector<StoreRange> accepted;
   std::vector<StoreRange> edges;
   for (const StoreRange &given : ranges) {
     const sys::BlockDeviceFacts facts = env.devices.facts(given.device);
-    check_range(env, given, facts, options, origins);
+    check_range(env, given, facts, options, stacks);
     std::vector<StoreRange> own_edges;
     const StoreRange range = round_inwards(without_edges(given, facts.size, own_edges), options.chunk);
     if (foreign_holders(env, facts).empty()) {

@@ -51,6 +51,9 @@ struct StorePlanOptions {
    * device-mapper devices lie on: the free space of a volume group, say. Never what is mounted, used as swap
    * or otherwise open, nor what belongs to an origin. */
   bool force = false;
+  /** What will be attached before the store is used, for a check without doing so: a store is refused as if
+   * it were. */
+  std::vector<DeviceId> to_attach;
   /** Use no more than so much, taken from the front; nothing: all. */
   std::optional<Sectors> limit;
 };

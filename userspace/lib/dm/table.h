@@ -39,8 +39,8 @@ using Table = std::vector<TableLine>;
 /** The sectors that a table maps, from 0 to the end of its last line. */
 [[nodiscard]] Sectors table_length(const Table &table) noexcept;
 
-/** Drops what a table maps beyond @p length. Of the line there, its target must be one that a shorter line needs
- * no other parameters for, as linear. */
+/** Drops what a table maps beyond @p length. Of the line there, its target must be one that a shorter line
+ * needs no other parameters for, as linear. */
 void truncate(Table &table, Sectors length) noexcept;
 
 /** Overwrites the parameters of all lines, for tables that hold keys. Never throws. */
