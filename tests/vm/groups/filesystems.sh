@@ -166,6 +166,26 @@ loop_on_an_origin() {
 	timeout 20 dd if=/dev/zero of=/run/inner/after bs=4k count=1 conv=fsync status=none
 }
 
+# A file system on a loop device that was given the origin itself, and no file.
+loop_over_an_origin() {
+	local loop
+	make_vg vg "$lv_disk" data 80M
+	attached $lv
+	modprobe loop
+	loop=$(losetup -f --show $lv)
+	on_exit losetup -d "$loop"
+	ext4_on "$loop" /run/inner
+	head -c 100000 /dev/urandom >/run/inner/file
+	timeout 100 diffsnap create -n daily -s "$store" $lv
+	on_exit remove_if_there daily
+	timeout 20 dd if=/dev/zero of=/run/inner/after bs=4k count=1 conv=fsync status=none
+	e2fsck -fn /dev/diffsnap/daily/vg-data
+	dumpe2fs -h /dev/diffsnap/daily/vg-data >/run/superblock
+	if grep needs_recovery /run/superblock; then fail "it was not frozen"; fi
+	udevadm settle
+}
+
 test_case frozen frozen
 test_case not-frozen not_frozen
 test_case loop-on-an-origin loop_on_an_origin
+test_case loop-over-an-origin loop_over_an_origin

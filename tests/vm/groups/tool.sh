@@ -541,6 +541,7 @@ largest_values() {
 }
 
 bad_stores() {
+	local loop
 	make_vg vg "$lv_disk" data 16M
 	attached "$more" -n raw
 	refused 5 'smaller than a chunk' diffsnap create -s "$store:0+4k" --chunk 8k raw
@@ -555,6 +556,11 @@ bad_stores() {
 	# an LV is attached for the snapshot, and detached again if there will be none
 	refused 5 'lies on' diffsnap create -s $lv raw $lv
 	refused 5 'lies on' diffsnap create -f -s $lv $lv
+	# the file of a loop device is an origin's node
+	modprobe loop
+	loop=$(losetup -f --show /dev/mapper/raw)
+	on_exit losetup -d "$loop"
+	refused 5 'lies on the origin "raw"' diffsnap create -f -s "$loop" $lv
 	mkfs.ext4 -q "$plain"
 	refused 5 'holds data \(ext4|holds data' diffsnap create -s "$plain" raw
 	mounted "$plain" /run/plain

@@ -173,6 +173,9 @@ class SystemBlockDevices final : public BlockDevices {
   }
 
   std::optional<std::vector<DeviceId>> devices_below_file(const std::string &path) override {
+    if (const auto device = DeviceId::of_node(path)) {
+      return std::vector<DeviceId>{*device};
+    }
     const SysfsDeviceTree tree;
     const auto mount = tree.mount_of(path);
     if (!mount) {

@@ -63,8 +63,8 @@ class BlockDevices {
   /** The block device whose blocks a file has, as file_extents() counts them; nothing for tmpfs, network,
    * btrfs. Throws Error. */
   [[nodiscard]] virtual std::optional<DeviceId> device_of_file(const std::string &path) = 0;
-  /** All block devices that the file system of a file uses; none for memory and network, nothing if that
-   * cannot be told: overlay, FUSE, a file that is gone. */
+  /** All block devices that the file system of a file uses, or of a block device's node that device; none for
+   * memory and network, nothing if that cannot be told: overlay, FUSE, a file that is gone. */
   [[nodiscard]] virtual std::optional<std::vector<DeviceId>> devices_below_file(const std::string &path) = 0;
   /** Where on its device a file's contents lie; see sys/fiemap.h. Throws Error, EOPNOTSUPP if that cannot be
    * told of all of them. */

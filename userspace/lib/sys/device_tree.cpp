@@ -121,6 +121,10 @@ std::set<DeviceId> SysfsDeviceTree::below(DeviceId device) const {
       insert_device(devices, disk);
     }
   }
+  // Else the file lies on a file system, see backing_file().
+  if (const auto lower = DeviceId::of_node(attribute(directory / "loop/backing_file"))) {
+    devices.insert(*lower);
+  }
   return devices;
 }
 

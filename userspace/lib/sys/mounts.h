@@ -52,8 +52,9 @@ class DeviceTree {
 
   /**
    * The devices directly below: a device-mapper or md device's parts, a
-   * partition's disk. Empty at the bottom, and for an image of a
-   * snapshot: what it shows does not change with the devices below it.
+   * partition's disk, a loop device's if that was given no file. Empty at
+   * the bottom, and for an image of a snapshot: what it shows does not change
+   * with the devices below it.
    */
   [[nodiscard]] virtual std::set<DeviceId> below(DeviceId device) const = 0;
 
