@@ -330,6 +330,14 @@ TEST_CASE_METHOD(Stack, "a device that a store lies on is not attached", "[stack
     table.device = data;
     devices.add(data, "dm-9", 80).slaves = {lv};
   }
+  SECTION("by a file, or maybe") {
+    const DeviceId loop{7, 0};
+    devices.add(loop, "loop0", 80).loop_file = "/mnt/store";
+    if (GENERATE(false, true)) {
+      devices.file_devices["/mnt/store"] = lv;
+    }
+    table.device = loop;
+  }
   dm.add_device(store_name("s"), "", {table.line()});
   CHECK(errno_of([&] { return attach(env, lv); }) == EDEADLK);
   CHECK(refusal_to_attach(lv) == EDEADLK);

@@ -32,7 +32,8 @@ std::optional<std::string> StackSearch::origin_above(const sys::BlockDeviceFacts
   return std::nullopt;
 }
 
-std::optional<std::string> StackSearch::store_above(const sys::BlockDeviceFacts &device) {
+std::optional<StackSearch::StoreAbove> StackSearch::store_above(const sys::BlockDeviceFacts &device) {
+  std::optional<StoreAbove> possible;
   for (const SnapshotInfo &snapshot : inventory_.snapshots) {
     std::vector<DeviceId> devices;
     for (const dm::LinearTable &range : snapshot.ranges) {
@@ -41,11 +42,15 @@ std::optional<std::string> StackSearch::store_above(const sys::BlockDeviceFacts 
     if (!snapshot.data) {
       devices.push_back(snapshot.table.device);
     }
+    lost_file_.clear();
     if (lie_on(devices, device)) {
-      return snapshot.name;
+      return StoreAbove{snapshot.name, {}};
+    }
+    if (!lost_file_.empty()) {
+      possible = StoreAbove{snapshot.name, lost_file_};
     }
   }
-  return std::nullopt;
+  return possible;
 }
 
 bool StackSearch::is_image(DeviceId device) const {

@@ -33,8 +33,14 @@ class StackSearch {
   [[nodiscard]] Below origin_below(DeviceId device);
   /** The dm name of an origin that lies on @p device: writing there may hit its contents. */
   [[nodiscard]] std::optional<std::string> origin_above(const sys::BlockDeviceFacts &device);
-  /** The name of a snapshot whose store lies on @p device. */
-  [[nodiscard]] std::optional<std::string> store_above(const sys::BlockDeviceFacts &device);
+
+  struct StoreAbove {
+    std::string snapshot;
+    /** Not empty: a loop device's file whose place cannot be told, which may be on the device. */
+    std::string lost_file;
+  };
+  /** A snapshot whose store lies on @p device; if there is none, one whose store may. */
+  [[nodiscard]] std::optional<StoreAbove> store_above(const sys::BlockDeviceFacts &device);
   [[nodiscard]] bool is_image(DeviceId device) const;
 
  private:

@@ -54,8 +54,17 @@ void check_device(const Environment &env, const sys::BlockDeviceFacts &facts) {
     refuse("attach", facts.id, ENXIO, "it has no size");
   }
   // A store must never be written through an origin, see check_store_origins().
-  if (const auto snapshot = StackSearch(env).store_above(facts)) {
-    refuse("attach", facts.id, EDEADLK, "the store of the snapshot \"" + *snapshot + "\" lies on it");
+  if (const auto store = StackSearch(env).store_above(facts)) {
+    const std::string object = "the store of the snapshot \"" + store->snapshot + '"';
+    if (store->lost_file.empty()) {
+      refuse("attach", facts.id, EDEADLK, object + " lies on it");
+    }
+    // No file system with that file can be on any other device, which must not be in use.
+    if (env.dm.info(facts.id)) {
+      refuse("attach", facts.id, EDEADLK,
+             object + " may lie on it: on which device the loop device's file " + store->lost_file +
+                 " lies cannot be told");
+    }
   }
 }
 
