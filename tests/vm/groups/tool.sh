@@ -722,13 +722,14 @@ milliseconds_of_writes() {
 	took=$(($(now_ms) - start))
 }
 
-# Nothing is held up for longer than the watchdog's 2 seconds, and what such writes take anyway, just now.
+# Nothing is held up for longer than the watchdog's 2 seconds, one that a busy machine may need to run it, and
+# what such writes take anyway, just now.
 goes_on() {
 	local took held
 	milliseconds_of_writes "$@"
 	held=$took
 	milliseconds_of_writes "$@"
-	[[ $held -lt $((2000 + 3 * took)) ]] || fail "writes took $held ms, and then $took ms"
+	[[ $held -lt $((3000 + 3 * took)) ]] || fail "writes took $held ms, and then $took ms"
 	assert_eq '' "$(dmsetup info -c --noheadings -o name -S suspended=Suspended)" "suspended devices"
 }
 
@@ -981,6 +982,8 @@ stopped_while_frozen() {
 	at=$(awk '$2 == "freeze" { last = $1 } END { print last }' /run/calls)
 	env LD_PRELOAD="$kill_at" KILL_AT="stop:$at" diffsnap create -n daily -s "$store" $lv plain >/run/said 2>&1 &
 	tool=$!
+	# who stands still has the lock
+	on_exit kill_if_there $tool
 	wait_until 60 is_stopped $tool
 	goes_on /run/lv /run/plain
 	kill -CONT $tool
@@ -990,6 +993,8 @@ stopped_while_frozen() {
 	is_clean plain vg-data vg-data-diffsnap
 	snapshot daily -s "$store" $lv plain
 }
+
+kill_if_there() { [[ ! -e /proc/$1 ]] || kill -KILL "$1"; }
 
 is_stopped() { [[ $(awk '/^State:/ { print $2 }' "/proc/$1/status") == T ]]; }
 
