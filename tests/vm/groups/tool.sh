@@ -924,6 +924,7 @@ extend_while_others_write_out() {
 	attached "$more" -n raw
 	snapshot other -s "$store:1m+8m" raw
 	dd if=/dev/urandom of=/run/lv/dirty bs=1M count=4 status=none
+	on_exit dmsetup resume vg-data
 	dmsetup suspend --noflush --nolockfs vg-data
 	diffsnap create -n daily -s "$store:32m+8m" $lv plain &
 	pid=$!
