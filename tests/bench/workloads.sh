@@ -185,7 +185,7 @@ workload_files() {
 
 load_pid=''
 
-# start_load FIO-OPTION...: until stop_load; it has begun when this returns.
+# start_load FIO-OPTION...: until end_load; it has begun when this returns.
 start_load() {
 	(cd "$work" && exec fio "${fio_common[@]}" --output=/dev/null --time_based --runtime=1000000 --norandommap "$@" >/dev/null) &
 	load_pid=$!
@@ -198,6 +198,12 @@ stop_load() {
 	kill "$load_pid" 2>/dev/null || :
 	wait "$load_pid" || :
 	load_pid=''
+}
+
+# What was measured was measured under load only if the load is still there at its end.
+end_load() {
+	kill -0 "$load_pid" || die "the load ended by itself"
+	stop_load
 }
 
 # on_many COUNT COMMAND...: with the system on the first so many of the small devices.
@@ -250,7 +256,7 @@ cut_devices() {
 	start_load --name=load --filename="${devices#:}" --rw=randwrite --bs=4k --iodepth=16 --rate_iops=10000 \
 		--iodepth_batch_submit=16 --iodepth_batch_complete_min=16
 	make_cuts load
-	stop_load
+	end_load
 }
 
 cut_files() {
@@ -263,7 +269,7 @@ cut_files() {
 	start_load --size=4M --rw=randwrite --bsrange=4k-64k --direct=0 --ioengine=psync --fsync=32 \
 		--rate_iops=$((640 / ${#origins[@]})) "${jobs[@]}"
 	make_cuts load
-	stop_load
+	end_load
 	unmount_all
 }
 
