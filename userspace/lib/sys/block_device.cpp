@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "sys/blkid.h"
+#include "sys/device_tree.h"
 #include "sys/fiemap.h"
 #include "sys/mounts.h"
 #include "sys/sysfs.h"
@@ -176,12 +177,11 @@ class SystemBlockDevices final : public BlockDevices {
     if (const auto device = DeviceId::of_node(path)) {
       return std::vector<DeviceId>{*device};
     }
-    const SysfsDeviceTree tree;
-    const auto mount = tree.mount_of(path);
+    const auto mount = mount_of(path);
     if (!mount) {
       return std::nullopt;
     }
-    const std::set<DeviceId> devices = tree.used_by(*mount);
+    const std::set<DeviceId> devices = SysfsDeviceTree().used_by(*mount);
     if (devices.empty() && !is_elsewhere(mount->fs_type)) {
       return std::nullopt;
     }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//
-// DeviceTree of mounts.h as /sys and /proc show it.
-#include "sys/mounts.h"
+#include "sys/device_tree.h"
 
 #include "base/unique_fd.h"
 #include "sys/sysfs.h"
@@ -135,21 +133,6 @@ std::optional<std::string> SysfsDeviceTree::backing_file(DeviceId device) const 
     return std::nullopt;
   }
   return path;
-}
-
-std::optional<Mount> SysfsDeviceTree::mount_of(const std::string &path) const {
-  struct statx result;
-
-  if (statx(AT_FDCWD, path.c_str(), AT_NO_AUTOMOUNT, STATX_MNT_ID, &result) != 0 ||
-      (result.stx_mask & STATX_MNT_ID) == 0) {
-    return std::nullopt;
-  }
-  for (Mount &mount : read_mounts()) {
-    if (static_cast<std::uint64_t>(mount.id) == result.stx_mnt_id) {
-      return std::move(mount);
-    }
-  }
-  return std::nullopt;
 }
 
 std::optional<DeviceId> SysfsDeviceTree::file_system_of(const std::string &path) const {

@@ -9,6 +9,8 @@
 #include <exception>
 #include <set>
 
+#include "sys/device_tree.h"
+#include "sys/freeze_order.h"
 #include "sys/mounts.h"
 
 namespace diffsnap::sys {
