@@ -37,6 +37,20 @@ attached() {
 	on_exit detach_if_attached "${origin_device##*/}"
 }
 
+# two_file_systems LV-DISK DISK: one on the LV vg/data, at /run/lv, and one on a disk that
+# is attached as "plain", at /run/plain. Each has a file "old", whose sum is in /run/sum.*.
+two_file_systems() {
+	make_vg vg "$1" data 48M
+	ext4_on /dev/vg/data /run/lv
+	attached "$2" -n plain
+	ext4_on /dev/mapper/plain /run/plain
+	on_exit detach_if_attached vg-data
+	random_file /run/lv/old 6000000
+	random_file /run/plain/old 5000000
+	(cd /run/lv && sha256sum old) >/run/sum.lv
+	(cd /run/plain && sha256sum old) >/run/sum.plain
+}
+
 detach_if_attached() { [[ ! $(origin_names) =~ (^|[[:space:]])"$1"($|[[:space:]]) ]] || diffsnap detach -q "$1"; }
 
 origin_names() { diffsnap origins --noheadings -o name | tr -d ' '; }
@@ -74,6 +88,14 @@ refused() {
 	before=$(dm_state)
 	expect_fail "$@"
 	assert_eq "$before" "$(dm_state)" "devices after: ${*:3}"
+}
+
+cookies() { ipcs -s | awk '/0x0d4d/ { n++ } END { print n + 0 }'; }
+
+# is_clean DEVICE...: that and no more is there, and no semaphore
+is_clean() {
+	assert_eq "$*" "$(dm_devices | xargs)" devices
+	assert_eq 0 "$(cookies)" "udev cookies"
 }
 
 # random_file FILE SIZE
