@@ -98,6 +98,15 @@ is_clean() {
 	assert_eq 0 "$(cookies)" "udev cookies"
 }
 
+# frozen_paths FILE: what create -v, which said what is in it, has frozen
+frozen_paths() { sed -n 's/.*were frozen for [0-9.]* ms: \(.*\)\.$/\1/p' "$1" | tr -d , | xargs -n 1 | sort | xargs; }
+
+# needs_no_recovery IMAGE: of an ext4; e2fsck and mounts are content without, too
+needs_no_recovery() {
+	dumpe2fs -h "$1" >/run/superblock
+	if grep needs_recovery /run/superblock; then fail "$1 was not frozen"; fi
+}
+
 # random_file FILE SIZE
 random_file() { head -c "$2" /dev/urandom >"$1"; }
 

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <string>
 
+#include <boost/algorithm/string/join.hpp>
+
 namespace diffsnap::cli {
 
 namespace {
@@ -23,7 +25,10 @@ void Cutter::tell(const CreateResult &result) {
       context_.warn("The file system on " + path +
                     " cannot be frozen: its image is as after a power failure.");
     }
-    context_.explain("File systems were frozen for " + in_milliseconds(result.frozen) + ".");
+    const auto frozen = freezer_.frozen();
+    context_.explain(frozen.empty() ? "No file system was frozen."
+                                    : "File systems were frozen for " + in_milliseconds(result.frozen) +
+                                          ": " + boost::algorithm::join(frozen, ", ") + ".");
   }
   context_.explain("Writes were held for " + in_milliseconds(result.closed) + ".");
 }

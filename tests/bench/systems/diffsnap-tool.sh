@@ -25,9 +25,10 @@ system_snapshot() {
 	# the tool rounds it
 	gates_ns=$(dmsetup status --target diffsnap-store | awk '{ print $10 }')
 	frozen_ns=$(nanoseconds_after 'File systems were frozen for' "$said")
+	frozen_ns=${frozen_ns:--}
 }
 
-# nanoseconds_after WORDS TEXT: of "WORDS 1.5 ms."
+# nanoseconds_after WORDS TEXT: of "WORDS 1.5 ms"; nothing if it is not there
 nanoseconds_after() { awk -v words="$1 " '(n = index($0, words)) { printf "%d\n", substr($0, n + length(words)) * 1e6 }' <<<"$2"; }
 
 system_drop() { diffsnap remove -q bench; }

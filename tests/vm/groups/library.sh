@@ -83,6 +83,7 @@ in_use() {
 	for round in 1 2 3; do
 		sleep 1
 		backup /run/data "$store" copy | tee said
+		needs_no_recovery copy
 		e2fsck -fn copy
 		debugfs -R 'cat /old' copy 2>/dev/null | cmp - /run/data/old
 	done

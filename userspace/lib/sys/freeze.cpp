@@ -130,20 +130,11 @@ std::chrono::nanoseconds FileSystemFreezer::frozen_time() const noexcept {
   return frozen_;
 }
 
-std::vector<std::string> FileSystemFreezer::paths() const {
-  std::vector<std::string> paths;
-
-  for (const Target &target : targets_) {
-    paths.push_back(target.path);
-  }
-  return paths;
-}
-
-std::vector<std::string> FileSystemFreezer::unsupported() const {
+std::vector<std::string> FileSystemFreezer::paths(bool unsupported) const {
   std::vector<std::string> paths;
 
   for (std::size_t i = 0; i < targets_.size(); ++i) {
-    if (board_->state(i) == SlotState::unsupported) {
+    if ((board_->state(i) == SlotState::unsupported) == unsupported) {
       paths.push_back(targets_[i].path);
     }
   }

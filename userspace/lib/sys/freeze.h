@@ -45,10 +45,10 @@ class FileSystemFreezer : public Freezer {
   [[nodiscard]] Error failure() const override;
   [[nodiscard]] std::chrono::nanoseconds frozen_time() const noexcept override;
 
-  /** Mount points of the file systems, in the order of freezing; valid after prepare(). */
-  [[nodiscard]] std::vector<std::string> paths() const;
-  /** Mount points of those that could not be frozen; valid after freeze(). */
-  [[nodiscard]] std::vector<std::string> unsupported() const;
+  // Mount points, in the order of freezing; valid after a freeze() that succeeded.
+  [[nodiscard]] std::vector<std::string> frozen() const { return paths(false); }
+  /** Of those that could not be frozen. */
+  [[nodiscard]] std::vector<std::string> unsupported() const { return paths(true); }
 
  private:
   friend class FreezeSection;
@@ -58,6 +58,8 @@ class FileSystemFreezer : public Freezer {
     std::string fs_type;
     UniqueFd fd;
   };
+
+  std::vector<std::string> paths(bool unsupported) const;
 
   std::chrono::milliseconds limit_;
   std::vector<Target> targets_;
