@@ -109,6 +109,9 @@ expect_fail() {
 	[[ $said =~ $regex ]] || fail "no match of '$regex' in what this said: $*: $said"
 }
 
+# An empty answer of a command that failed would pass for one.
+says_nothing() { expect_fail 0 '^$' "$@"; }
+
 assert_eq() { [[ $1 == "$2" ]] || fail "${3:-value}: '$2' instead of '$1'"; }
 
 assert_match() { [[ $2 =~ $1 ]] || fail "${3:-value}: no match of '$1' in '$2'"; }

@@ -42,7 +42,9 @@ check_no_trace() {
 	local said
 	said=$(dmsetup info -c --noheadings -o uuid)
 	[[ ${said^^} != *DIFFSNAP* ]] || die "devices of a snapshot: $(dmsetup ls)"
-	[[ ! $(diffsnap list --noheadings)$(diffsnap origins --noheadings) ]] || die "diffsnap knows of $(diffsnap origins)"
+	said=$(diffsnap list --noheadings)
+	said+=$(diffsnap origins --noheadings)
+	[[ ! $said ]] || die "diffsnap knows of $said"
 	# wipefs is not content with any answer but all of them
 	said=$(wipefs --noheadings --output OFFSET,TYPE "$store")
 	[[ ! $said ]] || echo "boot $cycle: the store's device is taken for ${said//$'\n'/; }" >>"$share/traces"

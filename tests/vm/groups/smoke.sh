@@ -41,7 +41,7 @@ udev_makes_links() {
 }
 
 lvm_has_its_own_world() {
-	assert_eq '' "$(vgs --noheadings)"
+	says_nothing vgs --noheadings
 	vgcreate -q smoke "${disks[0]}"
 	on_exit vgremove -qff smoke
 	lvcreate -qn a -L 8M smoke

@@ -89,7 +89,7 @@ reports() {
 	assert_match 'second.*daily' "$(diffsnap list --noheadings -o name -O -name | xargs)" "order"
 	# nothing there is no error
 	diffsnap remove daily second
-	assert_eq '' "$(diffsnap list --noheadings)"
+	says_nothing diffsnap list --noheadings
 	assert_eq 0 "$(diffsnap list --reportformat json | jq '.report[0].snapshot | length')"
 }
 
@@ -258,7 +258,7 @@ removal() {
 	diffsnap remove -f daily
 	expect_fail 1 'Input/output error' dd bs=4k count=1 skip=100 iflag=direct of=/dev/null <&7
 	exec 7<&-
-	assert_eq '' "$(snapshot_names)"
+	says_nothing snapshot_names
 	assert_eq 'plain vg-data' "$(origin_names | xargs)"
 	wait_until 10 no_image
 	# nothing else stayed, and both origins are free
@@ -271,7 +271,7 @@ removal() {
 	snapshot one -s "$store:1m+8m" plain
 	snapshot two -s "$store:9m+8m" $lv
 	diffsnap remove one two
-	assert_eq '' "$(snapshot_names)"
+	says_nothing snapshot_names
 	timeout 10 dd if=/dev/zero of=/run/plain/file bs=4k count=1 conv=fsync status=none
 }
 
@@ -418,7 +418,7 @@ cannot_initialise() {
 	refused 4 'modprobe dm-diffsnap' diffsnap attach "$plain"
 	refused 4 'modprobe dm-diffsnap' diffsnap create -s "$store" "$plain"
 	# there is nothing to report, and that is no error
-	assert_eq '' "$(diffsnap list --noheadings)"
+	says_nothing diffsnap list --noheadings
 	diffsnap version
 	diffsnap help >/dev/null
 }
