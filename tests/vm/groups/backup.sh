@@ -115,7 +115,7 @@ few_among_many() {
 }
 
 marking() {
-	local place
+	local place fresh
 	attached "$disk" -n data
 	mkfs.ext4 -q -O inline_data $data
 	mounted $data /run/data
@@ -126,7 +126,7 @@ marking() {
 	sync -f /run/data
 	snapshot one -s "$store" data
 	diffsnap remove -q one
-	place=$(filefrag -b1 -v /run/data/file | awk '$1 == "0:" { sub(/\.\..*/, "", $4); print $4 }')
+	place=$(place_of /run/data/file)
 	refused 5 'inline' diffsnap mark data --file /run/data/inline
 	refused 5 'does not lie directly on' diffsnap mark data --file /etc/passwd
 	refused 5 'beyond its end' diffsnap mark data --range 63m+2m
@@ -136,6 +136,7 @@ marking() {
 	# not written yet, and marked where it will be
 	random_file /run/data/fresh 70000
 	diffsnap mark /run/data --file /run/data/fresh
+	fresh=$(place_of /run/data/fresh)
 	snapshot two -s "$store" data
 	diffsnap changes two/data --since 1 | tee ranges
 	covered() { awk -v at="$1" '$1 <= at && at < $1 + $2 { found = 1 } END { exit !found }' ranges; }
@@ -143,7 +144,11 @@ marking() {
 	covered $((61 << 20)) || fail "the other range is not marked"
 	covered "$place" || fail "the file's blocks, at $place, are not marked"
 	covered $((place + 199999)) || fail "the file's last block is not marked"
+	covered "$fresh" || fail "the new file's blocks, at $fresh, are not marked"
 }
+
+# place_of FILE: where its first block lies, in bytes
+place_of() { filefrag -b1 -v "$1" | awk '$1 == "0:" { sub(/\.\..*/, "", $4); print $4 }'; }
 
 new_generation() {
 	local before after

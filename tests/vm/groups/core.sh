@@ -245,9 +245,12 @@ messages_refuse() {
 	shows /dev/mapper/image '\0' 0 64
 }
 
+resume_second() { [[ ! -e /dev/mapper/second ]] || dmsetup resume second; }
+
 # A suspended member lets no write in and is cut with the others; without one
 # that is gone nothing is cut.
 cut_needs_its_members() {
+	local writer
 	add_origin data "${disks[0]}"
 	add_origin second "${disks[1]}"
 	add_store snap "$store_disk" 8
@@ -255,12 +258,18 @@ cut_needs_its_members() {
 	dmsetup message snap 0 add /dev/mapper/second
 	fill /dev/mapper/second A 0 64
 	dmsetup suspend second
+	on_exit resume_second
+	fill /dev/mapper/second B 0 64 &
+	writer=$!
+	sleep 0.5
 	dmsetup message snap 0 cut
+	kill -0 $writer
 	dmsetup resume second
+	wait $writer
 	assert_eq active "$(store_state snap)"
 	assert_eq held "$(status_word second 1)"
 	add_image image snap second
-	fill /dev/mapper/second B 0 64
+	shows /dev/mapper/second B 0 64
 	shows /dev/mapper/image A 0 64
 	remove_device image
 	dmsetup message snap 0 drop

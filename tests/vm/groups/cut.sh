@@ -112,7 +112,7 @@ suspended_below_under_load() {
 }
 
 killed_during_cut() {
-	local writer cutter
+	local writer cutter status=0
 	two_members
 	on_exit resume_slice
 	dmsetup suspend --noflush --nolockfs slice0
@@ -125,7 +125,8 @@ killed_during_cut() {
 	kill -KILL "$cutter"
 	# what comes behind the gate waits for it, and no longer
 	timeout 30 dd if=/dev/zero of=/dev/mapper/b bs=64k count=4 oflag=direct
-	wait "$cutter" || :
+	wait "$cutter" || status=$?
+	assert_eq 137 $status "status of the killed cut"
 	assert_eq new "$(store_state snap)"
 	dmsetup resume slice0
 	wait "$writer"

@@ -260,15 +260,16 @@ killed_detach() {
 }
 
 killed_extend() {
-	local at total
+	local at total letters=ABCDEFGHIJKLMNOPQRSTUVWXYZ
 	attached "$more" -n raw
 	snapshot daily -s "$store:1m+8m" raw
 	count_calls 4 diffsnap extend daily -s "$store:9m+8m"
 	diffsnap remove daily
 	for at in $(seq 1 "$total") after:"$total"; do
+		copy_of /dev/mapper/raw /run/cut
 		diffsnap create -q -n daily -s "$store:1m+8m" raw
 		killed "$at" diffsnap extend daily -s "$store:9m+8m"
-		timeout 20 dd if=/dev/zero of=/dev/mapper/raw bs=1M count=6 oflag=direct status=none
+		fill /dev/mapper/raw "${letters:0:1}" 0 6144
 		if [[ $(field list size daily) -eq $((8 << 20)) ]]; then
 			diffsnap extend daily -s "$store:9m+8m"
 		fi
@@ -276,6 +277,10 @@ killed_extend() {
 		diffsnap extend daily -s "$store:32m+8m"
 		assert_eq active "$(field list state daily)"
 		assert_eq $((24 << 20)) "$(field list size daily)" "the store's size"
+		# through all of its parts
+		fill /dev/mapper/raw "${letters:0:1}" 6144 16384
+		same_as_file /dev/diffsnap/daily/raw /run/cut
+		letters=${letters:1}
 		diffsnap remove -q daily
 		is_clean raw
 	done
