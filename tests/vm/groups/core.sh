@@ -305,6 +305,31 @@ store_grows() {
 	assert_eq active "$(store_state snap)"
 }
 
+# The other arguments are those of the new line, too.
+arguments_of_the_new_table() {
+	local writer
+	add_origin data "${disks[0]}"
+	add_store snap "$store_disk" 8 8192
+	take_snapshot snap data
+	add_image image snap data
+	reload_device snap "0 8192 diffsnap-store $store_disk 8 4 low_water 4096 on_full wait:60000"
+	fill /dev/mapper/data B 0 3072
+	wait_until 10 has_status snap low
+	fill /dev/mapper/data B 3072 4096 &
+	writer=$!
+	sleep 1
+	kill -0 $writer
+	assert_eq low "$(store_state snap)" "full, and its writers wait"
+	reload_device snap "0 32768 diffsnap-store $store_disk 8"
+	wait $writer
+	assert_eq active "$(store_state snap)"
+	shows /dev/mapper/image '\0' 0 7168
+	shows /dev/mapper/data B 0 7168
+	fill /dev/mapper/data B 7168 16384
+	wait_until 10 has_status snap overflow
+	shows /dev/mapper/data B 7168 16384
+}
+
 # The target does not move what a store holds: that is for the device below.
 store_stays_where_it_is() {
 	local size=32768
@@ -475,6 +500,7 @@ test_case devices-taken-meanwhile devices_taken_meanwhile
 test_case messages-refuse messages_refuse
 test_case cut-needs-its-members cut_needs_its_members
 test_case store-grows store_grows
+test_case arguments-of-the-new-table arguments_of_the_new_table
 test_case store-stays-where-it-is store_stays_where_it_is
 test_case low-water-event low_water_event
 test_case store-cannot-be-read-or-written store_cannot_be_read_or_written

@@ -166,9 +166,31 @@ loop_store() {
 	refused 5 'lies on the device' diffsnap create -f -s "$more" $lv
 }
 
+# pvmove puts another table under the store's volume while writes go on.
+moved_by_lvm() {
+	local mover
+	vgcreate -q vg "$lv_disk" "$plain"
+	on_exit vgremove -qff vg
+	lvcreate -qn differences -L 24M vg "$lv_disk"
+	attached "$more" -n raw
+	random_file /run/raw $((20 << 20))
+	dd if=/run/raw of=/dev/mapper/raw bs=1M oflag=direct status=none
+	snapshot daily -s /dev/vg/differences raw
+	dd if=/dev/zero of=/dev/mapper/raw bs=1M count=8 oflag=direct status=none
+	pvmove -q -i 1 "$lv_disk" "$plain" &
+	mover=$!
+	dd if=/dev/zero of=/dev/mapper/raw bs=64k seek=128 count=128 oflag=direct status=none
+	wait $mover
+	dd if=/dev/zero of=/dev/mapper/raw bs=1M seek=16 count=4 oflag=direct status=none
+	assert_eq "$plain" "$(lvs --noheadings -o devices vg/differences | sed 's/(.*//' | xargs)" "where it is"
+	assert_eq active "$(field list state daily)"
+	cmp -n $((20 << 20)) /dev/diffsnap/daily/raw /run/raw
+}
+
 test_case extend-while-held extend_while_held
 test_case extend-before-udev extend_before_udev
 test_case extend-while-others-write-out extend_while_others_write_out
 test_case bad-stores bad_stores
 test_case store-to-be-origin store_to_be_origin
 test_case loop-store loop_store
+test_case moved-by-lvm moved_by_lvm
