@@ -24,45 +24,104 @@ verify_load() {
 	done
 }
 
-live_attach() {
-	local table links device fio round
+linear_volume() {
 	make_vg vg "$lv_disk" data 48M
-	ext4_on $lv /run/lv
-	random_file /run/lv/old 3000000
-	sha256sum /run/lv/old >/run/sum
+	name='vg-data'
+}
+
+striped_volume() {
+	vgcreate -q vg "$lv_disk" "$more"
+	on_exit vgremove -qff vg
+	lvcreate -qn data -L 48M -i 2 -I 64k vg
+	name='vg-data'
+}
+
+# As it is opened usually, its key is where nobody else finds it.
+encrypted_volume() {
+	head -c 32 /dev/urandom >/run/key
+	cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 "$plain" /run/key
+	cryptsetup open --key-file /run/key "$plain" secret
+	on_exit close_if_open secret
 	udevadm settle
-	table=$(dmsetup table vg-data)
-	links=$(udevadm info -q symlink $lv | xargs -n 1 | sort)
-	device=$(dmsetup info -c --noheadings -o uuid,major,minor vg-data) mount=$(grep /run/lv /proc/self/mountinfo)
-	verify_load /run/lv /run/stop >/run/fio &
+	assert_match ' :64:logon:' "$(dmsetup table secret)"
+	refused 5 'refresh --disable-keyring secret' diffsnap attach /dev/mapper/secret
+	cryptsetup refresh --disable-keyring --key-file /run/key secret
+	name=secret
+}
+
+close_if_open() { [[ ! -e /dev/mapper/$1 ]] || cryptsetup close "$1"; }
+
+# live_attach MAKER: of what it makes, whose device-mapper name it sets
+live_attach() {
+	local name table links device numbers mount fio round
+	"$1"
+	device=/dev/mapper/$name
+	ext4_on "$device" /run/volume
+	random_file /run/volume/old 3000000
+	sha256sum /run/volume/old >/run/sum
+	udevadm settle
+	table=$(dmsetup table --showkeys "$name")
+	links=$(links_of "$device")
+	numbers=$(numbers_of "$name") mount=$(grep /run/volume /proc/self/mountinfo)
+	verify_load /run/volume /run/stop >/run/fio &
 	fio=$!
-	on_exit detach_if_attached vg-data
+	on_exit detach_if_attached "$name"
 	sleep 1
 	for round in 1 2 3; do
-		assert_eq /dev/mapper/vg-data "$(diffsnap attach $lv)" "round $round: attach"
-		assert_match ' diffsnap-origin ' "$(dmsetup table vg-data)"
-		assert_match ' linear ' "$(dmsetup table vg-data-diffsnap)"
-		assert_eq "$device" "$(dmsetup info -c --noheadings -o uuid,major,minor vg-data)" "name and UUID"
+		assert_eq "$device" "$(diffsnap attach "$device")" "round $round: attach"
+		assert_match ' diffsnap-origin ' "$(dmsetup table "$name")"
+		assert_eq "$table" "$(dmsetup table --showkeys "$name-diffsnap")" "the real device's table"
+		assert_eq "$numbers" "$(numbers_of "$name")" "name and UUID"
 		sleep 1
-		udevadm settle
-		assert_eq "$links" "$(udevadm info -q symlink $lv | xargs -n 1 | sort)" links
-		diffsnap detach $lv
-		assert_eq "$table" "$(dmsetup table vg-data)" "the table"
-		if dmsetup info vg-data-diffsnap >/dev/null 2>&1; then fail "the real device is left"; fi
+		assert_eq "$links" "$(links_of "$device")" links
+		diffsnap detach "$device"
+		assert_eq "$table" "$(dmsetup table --showkeys "$name")" "the table"
+		if dmsetup info "$name-diffsnap" >/dev/null 2>&1; then fail "the real device is left"; fi
 	done
 	touch /run/stop
 	wait $fio || fail "fio: $(</run/fio)"
-	assert_eq "$mount" "$(grep /run/lv /proc/self/mountinfo)" "the mount"
+	assert_eq "$mount" "$(grep /run/volume /proc/self/mountinfo)" "the mount"
 	sha256sum -c /run/sum
-	umount /run/lv
-	e2fsck -fn $lv
+	umount /run/volume
+	e2fsck -fn "$device"
+}
+
+numbers_of() { dmsetup info -c --noheadings -o uuid,major,minor "$1"; }
+
+links_of() {
+	udevadm settle
+	udevadm info -q symlink "$1" | xargs -n 1 | sort
+}
+
+# The image shows what is decrypted. cryptsetup knows its volume again when the layer is off.
+snapshot_of_encrypted() {
+	local name
+	encrypted_volume
+	ext4_on /dev/mapper/secret /run/secret
+	random_file /run/secret/old 3000000
+	on_exit detach_if_attached secret
+	snapshot daily -s "$lv_disk" /run/secret
+	copy_of /dev/diffsnap/daily/secret /run/image
+	dd if=/dev/zero of=/run/secret/old bs=1M count=2 conv=notrunc,fsync status=none
+	sync -f /run/secret
+	same_as_file /dev/diffsnap/daily/secret /run/image
+	e2fsck -fn /dev/diffsnap/daily/secret
+	if same_as_file /dev/mapper/secret /run/image; then fail "nothing was changed"; fi
+	diffsnap remove daily
+	umount /run/secret
+	refused 4 '' cryptsetup close secret
+	diffsnap detach secret
+	cryptsetup close secret
+	assert_eq '' "$(dm_devices | xargs)" devices
+	cryptsetup open --key-file /run/key "$plain" secret
+	e2fsck -fn /dev/mapper/secret
 }
 
 by_uuid() { dmsetup info -c --noheadings -o name "$(readlink -f "/dev/disk/by-uuid/$1")" 2>/dev/null || readlink -f "/dev/disk/by-uuid/$1"; }
 
 plain_attach() {
 	local uuid=0d5eca5e-0000-4000-8000-00000000000a
-	mkfs.ext4 -q -U $uuid "$plain"
+	mkfs.ext4 -q -U $uuid -L papers "$plain"
 	udevadm settle
 	assert_eq "$plain" "$(by_uuid $uuid)" "by-uuid before"
 	assert_eq /dev/mapper/plain "$(diffsnap attach "$plain" -n plain 2>/dev/null)" stdout
@@ -85,6 +144,8 @@ plain_attach() {
 	assert_eq "$plain" "$(by_uuid $uuid)" "by-uuid after"
 	assert_eq "/dev/mapper/${plain##*/}" "$(diffsnap attach -q UUID=$uuid)" "by UUID, with the kernel's name"
 	diffsnap detach "${plain##*/}"
+	assert_eq "/dev/mapper/${plain##*/}" "$(diffsnap attach -q LABEL=papers)" "by label"
+	diffsnap detach -q LABEL=papers
 	refused 5 'not attached' diffsnap detach "$plain"
 }
 
@@ -122,7 +183,10 @@ zoned_device() {
 	refused 5 'zoned' diffsnap attach -t /dev/nullb0
 }
 
-test_case live-attach live_attach
+test_case live-attach live_attach linear_volume
+test_case live-attach-striped live_attach striped_volume
+test_case live-attach-encrypted live_attach encrypted_volume
+test_case snapshot-of-encrypted snapshot_of_encrypted
 test_case plain-attach plain_attach
 test_case attach-refusals attach_refusals
 test_case zoned-device zoned_device
