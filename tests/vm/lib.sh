@@ -28,7 +28,7 @@
 # in its own log, with zeroed disks, and fails if
 #   - a command of it fails, or it calls fail, or a clean-up of it fails,
 #   - it leaves a dm device, a mount or a loop device behind,
-#   - the kernel's log has trouble in it (scripts/log-scan).
+#   - the kernel's log has trouble in it (scripts/log-scan), or cannot be looked at.
 #
 # For cases:
 #   skip REASON, fail REASON
@@ -215,14 +215,28 @@ zero_disks() {
 	udevadm settle
 }
 
+mark_kernel_log() { echo "diffsnap-test: begin $case_name" >/dev/kmsg; }
+
+# The kernel's log since then, or all that is left if that was pushed out of it.
+log_of_case() {
+	dmesg | awk -v mark="diffsnap-test: begin $case_name\$" '
+		$0 ~ mark { lines = 0 }
+		{ line[++lines] = $0 }
+		END { for (i = 1; i <= lines; i++) print line[i] }'
+}
+
+# Fails as well if nobody can tell, and says so.
 kernel_trouble() {
-	local allow=() regex
+	local allow=() regex log
 	while read -r regex; do
 		allow+=(--allow "$regex")
 	done <"$case_allow"
-	dmesg | awk -v mark="diffsnap-test: begin $case_name\$" '$0 ~ mark { seen = 1 } seen' |
-		"$top/scripts/log-scan" ${allow[@]+"${allow[@]}"} | head -n 60
-	return "${PIPESTATUS[2]}"
+	log=$(set -o pipefail && log_of_case) || {
+		echo "it cannot be read"
+		return 1
+	}
+	"$top/scripts/log-scan" ${allow[@]+"${allow[@]}"} <<<"$log" 2>&1 | head -n 60
+	return "${PIPESTATUS[0]}"
 }
 
 # report VERDICT SECONDS REASON
@@ -246,7 +260,7 @@ test_case() {
 	zero_disks || reason "cannot zero the disks"
 	look_around
 	before=(${around[@]+"${around[@]}"})
-	echo "diffsnap-test: begin $case_name" >/dev/kmsg
+	mark_kernel_log
 	# not in a condition, where set -e would be without effect
 	(
 		trap run_cleanups EXIT

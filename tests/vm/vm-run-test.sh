@@ -37,8 +37,10 @@ broken_emulator() {
 ends 7 "the command's own status" -- bash -c 'exit 7'
 ends 119 "trouble in the kernel's log" -- bash -c 'echo "BUG: made by a test" >/dev/kmsg'
 ends 0 "trouble that is allowed" -A 'made by a test' -- bash -c 'echo "BUG: made by a test" >/dev/kmsg'
+ends 119 "a log that cannot be looked at" -A '(' -- true
 ends 118 "a panic" -- bash -c 'echo c >/proc/sysrq-trigger; sleep 60'
 ends 116 "an end without a status" -- /bin/busybox reboot -f
+ends 116 "a VM that cannot begin" -m none -- true
 ends 117 "the time limit" -s 30 -- sleep 600
 broken_emulator 2
 PATH=$fake:$PATH DIFFSNAP_ACCEL=tcg,thread=multi ends 7 "a guest that the emulator broke twice" -- bash -c 'exit 7'
