@@ -18,7 +18,7 @@ packages_vm=(
 	util-linux iproute2 psmisc procps jq
 )
 packages_bench=(gnuplot-nox)
-packages_check=(shellcheck sparse perl python3-docutils)
+packages_check=(shellcheck sparse perl python3-docutils cmake)
 
 # packages_install NAME...: those that are missing; no call of apt if none is.
 packages_install() {

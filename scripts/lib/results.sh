@@ -25,15 +25,24 @@ results_slowest() {
 	awk -F '\t' '{ print $3 " s " $2 }' "${@:2}" </dev/null | sort -k 1,1nr -s | sed -n "1,$1p"
 }
 
-# results_junit FILE PREFIX: turns ctest's --output-junit into such lines.
+# results_junit FILE PREFIX: turns ctest's --output-junit into such lines. "notrun" is a
+# test that was skipped as its SKIP_... properties ask, but also one that could not be run.
 results_junit() {
 	awk -v prefix="$2" '
 		function attribute(name) {
 			return match($0, " " name "=\"[^\"]*\"") ? substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 4) : ""
 		}
 		/<testcase / {
+			name = attribute("name")
+			seconds = attribute("time")
 			status = attribute("status")
-			verdict = status == "run" ? "PASS" : status == "fail" ? "FAIL" : "SKIP"
-			printf "%s\t%s%s\t%d\t%s\n", verdict, prefix, attribute("name"), attribute("time"), verdict == "PASS" ? "" : "ctest: " status
+			why = ""
+		}
+		/<skipped / { why = attribute("message") }
+		/<\/testcase>/ {
+			skipped = status == "disabled" || status == "notrun" && why ~ /^SKIP_/
+			verdict = status == "run" ? "PASS" : skipped ? "SKIP" : "FAIL"
+			reason = verdict == "PASS" ? "" : "ctest: " status (why ? ", " why : "")
+			printf "%s\t%s%s\t%d\t%s\n", verdict, prefix, name, seconds, reason
 		}' "$1"
 }
