@@ -8,18 +8,37 @@ failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/tree build=$work/build
-mkdir -p "$tree/tests" "$work/bin"
+mkdir -p "$tree/tests/vm/groups" "$work/bin"
 cp -r "$here/../../scripts" "$tree"
 echo 'packages_install() { :; }' >>"$tree/scripts/lib/packages.sh"
 # shellcheck disable=SC2016 # for the script there
 echo 'build_userspace() { cmake -S "$tree/tests" -B "$1"; }' >>"$tree/scripts/lib/build.sh"
 echo '#!/bin/sh' >"$tree/scripts/check"
+echo '#!/bin/sh' >"$tree/tests/vm/vm-run-test.sh"
+chmod +x "$tree/tests/vm/vm-run-test.sh"
+cat >"$tree/scripts/kernel-get" <<'EOF'
+#!/usr/bin/env bash
+echo /nonexistent
+EOF
+# what it is given for the command's environment, and the command
+cat >"$tree/scripts/vm-run" <<'EOF'
+#!/usr/bin/env bash
+while [[ $1 != -- ]]; do
+	case $1 in
+	-e) export "${2?}" ;;
+	-o) export OUT=$2 ;;
+	esac
+	shift
+done
+shift
+RUNNER=$PPID "$@"
+EOF
 
 # says STATUS LINE WHAT ARGUMENT...: how scripts/test ends, and what it says at the end.
 says() {
 	local want=$1 line=$2 what=$3 got=0
 	shift 3
-	PATH=$work/bin:$PATH "$tree/scripts/test" --build "$build" "$@" >"$work/said" 2>&1 || got=$?
+	DIFFSNAP_ACCEL=none PATH=$work/bin:$PATH "$tree/scripts/test" --build "$build" "$@" >"$work/said" 2>&1 || got=$?
 	if [[ $got -ne $want ]] || ! sed '1,/^== all/d' "$work/said" | grep -qxF -e "$line"; then
 		echo "sum-test: status $got instead of $want, or no '$line': $what"
 		sed 's/^/    /' "$work/said"
@@ -60,4 +79,30 @@ chmod +x "$work/bin/ctest"
 unit_tests "$good"
 says 1 'FAIL ctest: status 8, see build/ctest.log' "a failure that no test has" --fast
 rm "$work/bin/ctest"
+
+# ---- VM groups
+
+# group NAME LINE...: what it does, with has NAME... for cases that pass.
+group() {
+	local name=$1
+	shift
+	{
+		printf '%s\n' "$@" | grep '^#' || :
+		cat <<-'EOF'
+			has() {
+				local name
+				for name; do
+					[[ ! $name =~ ${CASE_FILTER:-} ]] || printf 'PASS\t%s\t0\t\n' "$name" >>"$OUT/results"
+				done
+			}
+			trap 'CASE_FILTER="" has unload-module; echo END >>"$OUT/results"' EXIT
+		EOF
+		printf '%s\n' "$@" | grep -v '^#' || :
+	} >"$tree/tests/vm/groups/$name.sh"
+}
+
+group some 'has first second'
+says 0 '5 passed, 0 failed, 0 skipped' "a group with cases" --group some
+group slow '# timeout: 2000' 'sleep 1' 'has first'
+says 0 '7 passed, 0 failed, 0 skipped' "one that ends before one that was begun before it" --jobs 2 --group slow --group some
 exit "$failed"
