@@ -4,8 +4,8 @@
 
 # result FILE VERDICT NAME SECONDS [REASON]: adds a line and says it.
 result() {
-	printf '%s\t%s\t%s\t%s\n' "$2" "$3" "$4" "${5:-}" >>"$1"
-	printf '%s %s (%s s)%s\n' "$2" "$3" "$4" "${5:+: $5}"
+	printf '%s\t%s\t%s\t%s\n' "$2" "$3" "$4" "${5:-}" >>"$1" &&
+		printf '%s %s (%s s)%s\n' "$2" "$3" "$4" "${5:+: $5}"
 }
 
 # results_count VERDICT FILE...

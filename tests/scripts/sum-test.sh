@@ -105,4 +105,18 @@ group some 'has first second'
 says 0 '5 passed, 0 failed, 0 skipped' "a group with cases" --group some
 group slow '# timeout: 2000' 'sleep 1' 'has first'
 says 0 '7 passed, 0 failed, 0 skipped' "one that ends before one that was begun before it" --jobs 2 --group slow --group some
+says 1 'FAIL vm: no case was run that matches third' "a name that no case has" --group some --case third
+group none ':'
+says 1 'FAIL vm/6.1/none: has no cases, or none that checked-cases matches' "a group without cases" --group none
+says 0 '5 passed, 0 failed, 0 skipped' "a case of one group only" --group some --group none --case second
+group renamed '# kernels: 6.1-kasan' '# checked-cases: ^former$' 'has latter'
+says 1 'FAIL vm/6.1-kasan/renamed: has no cases, or none that checked-cases matches' "a case that has another name now" \
+	--group renamed
+# shellcheck disable=SC2016 # for the script there
+group killed 'kill -KILL $RUNNER'
+says 1 'FAIL vm/6.1/killed: ended without verdicts' "a group whose runner was killed" --group killed
+says 1 'FAIL vm/6.1/killed: ended without verdicts' "the same beside a filter" --group some --group killed --case first
+# shellcheck disable=SC2016
+group full 'has first' 'prlimit --pid $RUNNER --fsize=0'
+says 1 'FAIL vm/6.1/full: ended without verdicts' "verdicts that could not be written" --group some --group full
 exit "$failed"
