@@ -42,4 +42,9 @@ ends FAIL 'kernel log: BUG: here 1' "more trouble than is shown" 'dmesg() { seq 
 ends FAIL 'kernel log: it cannot be read' "a log that cannot be read" 'dmesg() { return 1; }'
 ends FAIL 'kernel log: awk: *' "a regular expression that is none" \
 	'dmesg() { echo line; }; tried() { allow_kernel_log "("; }'
+ends FAIL 'cannot zero the disks' "a disk that cannot be zeroed" 'disks=(none); blkdiscard() { return 1; }'
+ends FAIL 'cannot zero the disks' "the same before a case that skips itself" \
+	'disks=(none); blkdiscard() { return 1; }; tried() { skip so; }'
+ends SKIP so "a case that skips itself" 'tried() { skip so; }'
+ends FAIL 'left behind: it' "something left behind" 'leftovers() { echo it; }'
 exit "$failed"

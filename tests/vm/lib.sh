@@ -26,6 +26,7 @@
 #
 # A case is a function. It runs in a subshell with set -eEuo pipefail and a trace
 # in its own log, with zeroed disks, and fails if
+#   - the disks cannot be zeroed,
 #   - a command of it fails, or it calls fail, or a clean-up of it fails,
 #   - it leaves a dm device, a mount or a loop device behind,
 #   - the kernel's log has trouble in it (scripts/log-scan), or cannot be looked at.
@@ -257,7 +258,10 @@ test_case() {
 	case_allow=$cases/$case_name.allow
 	: >"$case_reason"
 	: >"$case_allow"
-	zero_disks || reason "cannot zero the disks"
+	if ! zero_disks; then
+		verdict=FAIL
+		reason "cannot zero the disks"
+	fi
 	look_around
 	before=(${around[@]+"${around[@]}"})
 	mark_kernel_log
@@ -273,7 +277,7 @@ test_case() {
 	wait "$!" || status=$?
 	case $status in
 	0) ;;
-	77) verdict=SKIP ;;
+	77) [[ $verdict == FAIL ]] || verdict=SKIP ;;
 	*)
 		verdict=FAIL
 		reason "status $status"
