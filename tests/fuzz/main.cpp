@@ -52,7 +52,8 @@ run       random and broken table lines, messages and status requests to the
           snapshot must be exact in the end. SEED 0: one is chosen.
 fail-nth  each step from a table to a used snapshot with its n-th allocation
           failing, for all n or, the greater they are the fewer of them, for some.
-          Needs a kernel with fault injection.
+          Both its devices must be exact in the end. Needs a kernel with fault
+          injection.
 
 All devices are overwritten; SPARE must have 16 MiB.
 Status: 0 all was right, 1 something was not, 2 it could not be tried,

@@ -385,11 +385,8 @@ void Runner::mismatch(std::size_t origin, bool image, const Mismatch &what, cons
   const unsigned chunk = backend_.chunk_sectors();
   std::string text = (image ? "image " : "origin ") + std::to_string(origin) + " sector " +
                      std::to_string(what.sector) + " (chunk " + std::to_string(what.sector / chunk) +
-                     "): expected ";
-
-  for (std::size_t i = 0; i < what.acceptable.size(); i++)
-    text += (i ? " or " : "") + describe_content(what.acceptable[i]);
-  text += ", found " + describe_sector(sector);
+                     "): expected " + describe_contents(what.acceptable) + ", found " +
+                     describe_sector(sector);
 
   // Is it so on the device, or was it so once?
   Buffer again(device.block_sectors());

@@ -57,6 +57,14 @@ std::string describe_content(Content content) {
   return text;
 }
 
+std::string describe_contents(const std::vector<Content> &contents) {
+  std::string text;
+
+  for (Content content : contents)
+    text += (text.empty() ? "" : " or ") + describe_content(content);
+  return text;
+}
+
 void write_stamp(void *sector, const Stamp &stamp) {
   std::uint64_t data[words];
 

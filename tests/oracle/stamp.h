@@ -42,6 +42,8 @@ inline std::uint64_t version_number(Content version) {
 
 // "zeroes", "writer 3 write 17", "image writer 5 write 2"
 std::string describe_content(Content content);
+// "zeroes or writer 3 write 17"
+std::string describe_contents(const std::vector<Content> &contents);
 
 struct Stamp {
   std::uint32_t device = 0;
