@@ -212,6 +212,8 @@ int Member::origin_write(const void *buffer, std::uint64_t sector, std::uint64_t
   }
   std::shared_lock<std::shared_mutex> open(gate, std::adopt_lock);
 
+  if (held_ && backend_.fault("origin-write-error"))
+    return EIO;
   return for_chunks(sector, count, [&](std::uint64_t chunk, std::size_t offset, std::size_t bytes) {
     const std::uint64_t at = chunk * backend_.options.chunk_sectors * sector_size + offset;
 
@@ -481,6 +483,7 @@ const std::vector<std::string> &file_backend_faults() {
       "image-write-in-two",
       "image-to-origin",
       "discard-partial",
+      "origin-write-error",
       "cut-apart",
       "read-after-invalid",
       "image-read-error",

@@ -64,7 +64,7 @@ What may happen:
   --max-write S           a write to an origin may take so long
   --image-no-space        an image's writer may be told ENOSPC
   --image-errors          requests to an image may fail, its snapshot being valid
-  --origin-errors         an origin's writer may be told EIO
+  --origin-errors         an origin's writer may be told EIO; counted as origin_errors
   --exact-or-invalid      both of --may-be-invalid and --image-errors, until --after
                           was run: then each image is read once more, and must be
                           exact; or the snapshot is invalid, and all reads fail
@@ -292,6 +292,7 @@ void print_report(const Report &report, const RunOptions &options) {
       {"discards", report.discards},
       {"zeroes", report.zeroes},
       {"flushes", report.flushes},
+      {"origin_errors", report.origin_errors},
       {"copies", report.copies},
       {"held", report.held},
       {"image_reads", report.image_reads},

@@ -249,6 +249,7 @@ class Runner {
   bool origin_write(Worker &worker, const Range &range, Content version, unsigned flags, char *buffer);
   void origin_discard(Worker &worker, const Range &range);
   void origin_zeroes(Worker &worker, const Range &range);
+  bool origin_result(const Worker &worker, const char *what, const Range &range, int error);
   void image_discard(Worker &worker, const Range &range);
   bool image_result(Worker &worker, const char *what, const Range &range, int error);
 
@@ -308,8 +309,8 @@ class Runner {
   std::atomic<bool> failed_{false};
 
   Counter write_count_, write_sectors_, durable_, nowait_, nowait_refused_, discards_, zeroes_, flushes_,
-      image_reads_, image_read_sectors_, image_read_errors_, races_, first_races_, mixed_, image_writes_,
-      image_write_sectors_, image_no_space_, image_discards_, image_zeroes_, max_write_us_;
+      origin_errors_, image_reads_, image_read_sectors_, image_read_errors_, races_, first_races_, mixed_,
+      image_writes_, image_write_sectors_, image_no_space_, image_discards_, image_zeroes_, max_write_us_;
 };
 
 Runner::Runner(Backend &backend, const RunOptions &options, Report &report)
@@ -542,6 +543,7 @@ void Runner::check_origin_all(std::size_t origin) {
 
     look.finish();
     if (error) {
+      origin_errors_.add();
       fail("origin " + std::to_string(origin) + " read at sector " + std::to_string(range.sector) + ": " +
            std::strerror(error));
       return;
@@ -693,6 +695,17 @@ bool Runner::mark_first(Target &target, const Range &range) {
   return first;
 }
 
+bool Runner::origin_result(const Worker &worker, const char *what, const Range &range, int error) {
+  if (!error)
+    return true;
+  origin_errors_.add();
+  if (!options_.origin_errors)
+    fail("origin " + std::to_string(worker.origin) + " " + what + " at sector " +
+         std::to_string(range.sector) + ", " + std::to_string(range.count) +
+         " sectors: " + std::strerror(error));
+  return false;
+}
+
 bool Runner::origin_write(Worker &worker, const Range &range, Content version, unsigned flags, char *buffer) {
   Target &target = *targets_[worker.origin];
 
@@ -719,10 +732,7 @@ bool Runner::origin_write(Worker &worker, const Range &range, Content version, u
   write_sectors_.add(range.count);
   if (flags & write_durable)
     durable_.add();
-  if (error && !options_.origin_errors)
-    fail("origin " + std::to_string(worker.origin) + " write at sector " + std::to_string(range.sector) +
-         ", " + std::to_string(range.count) + " sectors: " + std::strerror(error));
-  return error == 0;
+  return origin_result(worker, "write", range, error);
 }
 
 void Runner::origin_discard(Worker &worker, const Range &range) {
@@ -740,9 +750,8 @@ void Runner::origin_discard(Worker &worker, const Range &range) {
   discards_.add();
   if (error == EOPNOTSUPP)
     target.can_discard = false;
-  else if (error && error != EBUSY && !options_.origin_errors)
-    fail("origin " + std::to_string(worker.origin) + " discard at sector " + std::to_string(range.sector) +
-         ": " + std::strerror(error));
+  else if (error != EBUSY)
+    origin_result(worker, "discard", range, error);
 }
 
 void Runner::origin_zeroes(Worker &worker, const Range &range) {
@@ -757,9 +766,8 @@ void Runner::origin_zeroes(Worker &worker, const Range &range) {
   }
   target.origin.end(ticket, error == 0);
   zeroes_.add();
-  if (error && error != EBUSY && !options_.origin_errors)
-    fail("origin " + std::to_string(worker.origin) + " write zeroes at sector " +
-         std::to_string(range.sector) + ": " + std::strerror(error));
+  if (error != EBUSY)
+    origin_result(worker, "write zeroes", range, error);
 }
 
 void Runner::write_origin(Worker &worker) {
@@ -798,8 +806,7 @@ void Runner::write_origin(Worker &worker) {
       const int error = target.device.flush();
 
       flushes_.add();
-      if (error && !options_.origin_errors)
-        fail("origin " + std::to_string(worker.origin) + " flush: " + std::strerror(error));
+      origin_result(worker, "flush", Range{}, error);
     } else {
       unsigned flags = write_plain;
 
@@ -1286,6 +1293,7 @@ void Runner::fill(Report &report) const {
   report.discards = discards_.get();
   report.zeroes = zeroes_.get();
   report.flushes = flushes_.get();
+  report.origin_errors = origin_errors_.get();
   report.image_reads = image_reads_.get();
   report.image_read_sectors = image_read_sectors_.get();
   report.image_read_errors = image_read_errors_.get();

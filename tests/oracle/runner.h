@@ -64,6 +64,7 @@ struct Report {
   std::uint64_t discards = 0;
   std::uint64_t zeroes = 0;
   std::uint64_t flushes = 0;
+  std::uint64_t origin_errors = 0;  // of requests, whether they may fail or not
   std::uint64_t copies = 0;
   std::uint64_t held = 0;
   std::uint64_t image_reads = 0;

@@ -169,8 +169,18 @@ combination() {
 	for attribute in failslab fail_page_alloc fail_make_request; do
 		[[ $start != *"/$attribute/"* ]] || counts+=" $attribute $(injected "$attribute")"
 	done
-	printf '%-28s %-8s %-32s image errors %s%s\n' "$case_name" "$verdict" "$said" \
-		"$(json_number image_read_errors "$log")" "$counts" | tee -a "$summary"
+	printf '%-28s %-8s %-32s origin errors %s image errors %s%s\n' "$case_name" "$verdict" "$said" \
+		"$(json_number origin_errors "$log")" "$(json_number image_read_errors "$log")" "$counts" | tee -a "$summary"
+}
+
+# Kinds of faults of a device, each with its layer, that no combination in the summary felt:
+# the snapshot outlived them all, and nobody was told of an error.
+never_felt() {
+	awk 'match($1, /^(errors|write_errors|holes|bad_blocks)-(store|origin)-/) {
+		kind = substr($1, 1, RLENGTH - 1)
+		felt[kind] += $2 == "invalid" || / errors [1-9]/
+	}
+	END { for (kind in felt) if (!felt[kind]) print kind }' "$summary"
 }
 
 # The campaign itself: faults that nobody ever felt would prove nothing.
@@ -181,6 +191,7 @@ both_ends() {
 	if grep -E '(failslab|fail_page_alloc|fail_make_request) 0($| )' "$summary" | grep -vE '^[a-z]+-[a-z-]+-(1|1000)-'; then
 		fail "nothing was injected"
 	fi
+	assert_eq '' "$(never_felt | xargs)" "faults of devices that were never felt"
 }
 
 # try KIND LAYER LEVEL WORKLOAD: all of them with --full, otherwise those of the sample
