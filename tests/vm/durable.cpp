@@ -12,10 +12,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
 #include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -180,30 +182,55 @@ int write_command(const std::string &directory, const std::string &promises_path
   return 0;
 }
 
+// Hands over the lines one after the other; false: the line is none that is ever
+// written. A last one without its newline was being written when the power was cut,
+// and has promised nothing. Any other that is not whole, or none at all, is no
+// record of a load.
+void for_promises(const std::string &path, const std::function<bool(std::istringstream &)> &take) {
+  std::ifstream promises(path);
+  std::uint64_t all = 0;
+
+  if (!promises)
+    throw EnvironmentError("cannot read " + path);
+  for (std::string line; std::getline(promises, line) && !promises.eof();) {
+    std::istringstream words(line);
+
+    all++;
+    if (!take(words) || !(words >> std::ws).eof())
+      throw EnvironmentError(path + ", line " + std::to_string(all) + ": '" + line + "' is no promise");
+  }
+  if (!promises.eof())
+    throw EnvironmentError("cannot read all of " + path);
+  if (!all)
+    throw EnvironmentError("nothing was promised in " + path);
+}
+
 int check_command(const std::string &directory, const std::string &promises_path) {
-  std::ifstream promises(promises_path);
   std::map<std::pair<unsigned, std::uint64_t>, std::uint64_t> ring;
   std::set<std::pair<unsigned, std::uint64_t>> files;
   const Buffer buffer = make_buffer();
-  std::string kind;
-  unsigned thread = 0, wrong = 0;
-  std::uint64_t number = 0;
+  unsigned wrong = 0;
 
-  if (!promises)
-    throw EnvironmentError("cannot read " + promises_path);
-  while (promises >> kind >> thread >> number) {
-    if (kind == "file") {
+  for_promises(promises_path, [&](std::istringstream &words) {
+    std::string kind;
+    unsigned thread = 0;
+    std::uint64_t index = 0, number = 0;
+
+    words >> kind >> thread;
+    if (kind == "block")
+      words >> index;
+    if (!(words >> number))
+      return false;
+    if (kind == "block")
+      ring[{thread, index}] = number;
+    else if (kind == "file")
       files.insert({thread, number});
-    } else if (kind == "gone") {
+    else if (kind == "gone")
       files.erase({thread, number});
-    } else {
-      const std::uint64_t index = number;
-
-      // The last line may have been cut off.
-      if (promises >> number)
-        ring[{thread, index}] = number;
-    }
-  }
+    else
+      return false;
+    return true;
+  });
   for (const auto &block : ring) {
     const auto [id, index] = block.first;
     File file(ring_name(directory, id), O_RDONLY);
@@ -257,17 +284,21 @@ int unflushed_command(const std::string &path, const std::string &promises_path,
 
 int lost_command(const std::string &path, const std::string &promises_path) {
   const auto device = oracle::open_device(path);
-  std::ifstream promises(promises_path);
   const Buffer buffer = make_buffer();
-  std::string kind;
-  std::uint64_t index = 0, number = 0, lost = 0, all = 0;
+  std::uint64_t lost = 0, all = 0;
 
-  while (promises >> kind >> index >> number) {
+  for_promises(promises_path, [&](std::istringstream &words) {
+    std::string kind;
+    std::uint64_t index = 0, number = 0;
+
+    if (!(words >> kind >> index >> number) || kind != "block")
+      return false;
     all++;
     if (device->read(buffer.get(), index * block_sectors, block_sectors) ||
         block_number(buffer.get(), 1, index) != number)
       lost++;
-  }
+    return true;
+  });
   std::printf("%llu of %llu\n", static_cast<unsigned long long>(lost), static_cast<unsigned long long>(all));
   return 0;
 }

@@ -95,6 +95,19 @@ take_snapshot() {
 	die "no snapshot: $said"
 }
 
+# wait_for_more FILE...: until each has become longer. A cut that comes before the load has
+# promised anything shows nothing.
+wait_for_more() {
+	local file size end=$((SECONDS + 60))
+	for file; do
+		size=$(stat -c %s "$file" 2>/dev/null || echo 0)
+		until [[ $(stat -c %s "$file" 2>/dev/null || echo 0) -gt $size ]]; do
+			[[ $SECONDS -lt $end ]] || die "no more promises in $file"
+			sleep 0.1
+		done
+	done
+}
+
 # New promises: those of before were checked. Snapshots come and go meanwhile.
 load() {
 	local disk force=''
@@ -110,7 +123,7 @@ load() {
 	# noticed above
 	if [[ -s $share/traces ]]; then force=--force; fi
 	take_snapshot "$disk" ${force:+"$force"}
-	sleep 1
+	wait_for_more "$share"/promises-{ext4,xfs,unflushed}
 	touch "$share/armed"
 	echo "boot $cycle: armed"
 	while [[ $(jobs -r | wc -l) -eq 3 ]]; do
