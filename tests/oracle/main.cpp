@@ -289,6 +289,7 @@ void print_report(const Report &report, const RunOptions &options) {
       {"durable_writes", report.durable_writes},
       {"nowait_writes", report.nowait_writes},
       {"nowait_refused", report.nowait_refused},
+      {"nowait_unsupported", report.nowait_unsupported},
       {"discards", report.discards},
       {"zeroes", report.zeroes},
       {"flushes", report.flushes},

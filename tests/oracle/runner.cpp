@@ -308,9 +308,10 @@ class Runner {
   std::string failure_;
   std::atomic<bool> failed_{false};
 
-  Counter write_count_, write_sectors_, durable_, nowait_, nowait_refused_, discards_, zeroes_, flushes_,
-      origin_errors_, image_reads_, image_read_sectors_, image_read_errors_, races_, first_races_, mixed_,
-      image_writes_, image_write_sectors_, image_no_space_, image_discards_, image_zeroes_, max_write_us_;
+  Counter write_count_, write_sectors_, durable_, nowait_, nowait_refused_, nowait_unsupported_, discards_,
+      zeroes_, flushes_, origin_errors_, image_reads_, image_read_sectors_, image_read_errors_, races_,
+      first_races_, mixed_, image_writes_, image_write_sectors_, image_no_space_, image_discards_,
+      image_zeroes_, max_write_us_;
 };
 
 Runner::Runner(Backend &backend, const RunOptions &options, Report &report)
@@ -721,7 +722,7 @@ bool Runner::origin_write(Worker &worker, const Range &range, Content version, u
     if (flags & write_nowait) {
       nowait_.add();
       if (error == EAGAIN || error == EOPNOTSUPP) {
-        nowait_refused_.add();
+        (error == EAGAIN ? nowait_refused_ : nowait_unsupported_).add();
         error = target.device.write(buffer, range.sector, range.count, flags & ~write_nowait);
       }
     }
@@ -1290,6 +1291,7 @@ void Runner::fill(Report &report) const {
   report.durable_writes = durable_.get();
   report.nowait_writes = nowait_.get();
   report.nowait_refused = nowait_refused_.get();
+  report.nowait_unsupported = nowait_unsupported_.get();
   report.discards = discards_.get();
   report.zeroes = zeroes_.get();
   report.flushes = flushes_.get();

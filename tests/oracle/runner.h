@@ -60,7 +60,8 @@ struct Report {
   std::uint64_t write_sectors = 0;
   std::uint64_t durable_writes = 0;
   std::uint64_t nowait_writes = 0;
-  std::uint64_t nowait_refused = 0;
+  std::uint64_t nowait_refused = 0;      // EAGAIN
+  std::uint64_t nowait_unsupported = 0;  // EOPNOTSUPP
   std::uint64_t discards = 0;
   std::uint64_t zeroes = 0;
   std::uint64_t flushes = 0;

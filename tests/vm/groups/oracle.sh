@@ -12,10 +12,13 @@ set -euo pipefail
 
 three=(--real "${disks[0]}" --real "${disks[1]}" --real "${disks[2]}" --store "${disks[3]}")
 
-# The machinery itself: on the kernel's own snapshots nothing is wrong.
+# The machinery itself: on the kernel's own snapshots nothing is wrong, but that they know
+# of no write that must not wait.
 oracle_on_dm_snapshot() {
+	local log=$share/oracle-$case_name.log
 	modprobe dm-snapshot
 	run_oracle --backend dm-snapshot "${three[@]}" --origin-sectors 65536 --rounds 1 --round 5
+	at_least 1 "$(json_number nowait_unsupported "$log")" "writes that must not wait, and are not known"
 }
 
 # A store's device that loses writes is found, or the oracle is worth nothing.
@@ -36,8 +39,16 @@ depths() {
 
 large_blocks() { run_oracle "${three[@]}" --rounds 2 --round 6 --block-sizes 2048:8192 --hot 0; }
 
+# Writes that must not wait are refused if they would be held, and no others. Only a cut, of
+# some few, and the target refuse such small ones: one too large for a single bio, or for
+# the disk, the block layer itself refuses.
 small_blocks() {
+	local log=$share/oracle-$case_name.log refused
 	run_oracle "${three[@]}" --origin-sectors 65536 --rounds 2 --round 6 --block-sizes 1:8 --qd 8:16
+	assert_eq 0 "$(json_number nowait_unsupported "$log")" "writes that must not wait, and are not known"
+	refused=$(json_number nowait_refused "$log")
+	at_least 50 "$refused" "writes that must not wait, and were refused"
+	at_least $((refused + 1)) "$(json_number nowait_writes "$log")" "all writes that must not wait"
 }
 
 image_no_space() {
