@@ -130,7 +130,8 @@ starve() {
 
 feed_again() { echo 0 >"$no_pages/probability"; }
 
-# all_written NAME KIB SECONDS: what was sent has arrived within that time.
+# all_written NAME KIB SECONDS FAILED: what was sent has arrived within that time, and so many
+# allocations at least were refused meanwhile.
 all_written() {
 	local start
 	start=$(now_ms)
@@ -139,6 +140,7 @@ all_written() {
 		sleep 1
 	done
 	feed_again
+	at_least "$4" $((1000000000 - $(<"$no_pages/times"))) "failed allocations"
 	shows "/dev/mapper/$1" B 0 "$2"
 }
 
@@ -161,9 +163,8 @@ reserves_suffice() {
 	start_writer data 4
 	starve "$writer"
 	send "$feed" 2044 &
-	all_written data 2048 60
+	all_written data 2048 60 256
 	writer_ends "$writer" "$feed"
-	at_least 256 $((1000000000 - $(<"$no_pages/times"))) "failed allocations"
 	assert_eq active "$(store_state snap)"
 	shows /dev/mapper/data A 2048 6144
 	shows /dev/mapper/image A 0 8192
@@ -195,7 +196,7 @@ reserves_for_large_and_small() {
 	send "$large_feed" 2048 &
 	wait_until 60 shows /dev/mapper/large B 4092 4
 	! shows /dev/mapper/small B 6140 4 || fail "the large write waited for all the small ones"
-	all_written small 6144 100
+	all_written small 6144 100 256
 	writer_ends "$writer" "$feed"
 	writer_ends "$large" "$large_feed"
 	assert_eq active "$(store_state snap)"
@@ -218,7 +219,7 @@ reserves_with_a_hung_store() {
 	dmsetup suspend --noflush --nolockfs backing
 	starve "$writer"
 	send "$feed" 2044 &
-	all_written data 2048 15
+	all_written data 2048 15 32
 	writer_ends "$writer" "$feed"
 	assert_match '^invalid (store-timeout|no-memory):' "$(store_state snap) $(store_reason snap)"
 	shows /dev/mapper/data A 2048 6144
@@ -247,7 +248,7 @@ reserves_with_a_stalled_origin() {
 	send "$stalled_feed" 2048 &
 	wait_until 10 has_word stalled 3 3
 	send "$feed" 60 &
-	all_written data 64 15
+	all_written data 64 15 32
 	assert_match '^invalid no-memory:' "$(store_state snap) $(store_reason snap)"
 	writer_ends "$writer" "$feed"
 	dmsetup resume real
