@@ -331,11 +331,15 @@ blocked_origin() {
 
 nothing_buffered() { [[ $(status_word "$1" 4) == 0 ]]; }
 
+# So slow a load that there is more than a buffer of first writes left when the store stands still.
 store_suspended_for_a_while() {
+	local log=$share/oracle-$case_name.log
 	add_backing
 	on_exit resume_backing
 	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds 2 --round 4 --store-args 'buffer 4096' \
-		--during 'dmsetup suspend --noflush --nolockfs backing; sleep 4; dmsetup resume backing'
+		--qd 4 --think 0.005 --block-sizes 8:64 \
+		--during 'dmsetup suspend --noflush --nolockfs backing && sleep 4 && dmsetup resume backing'
+	at_least 1500000 "$(json_number max_write_us "$log")" "longest write: nothing waited"
 }
 
 store_suspended_for_too_long() {
@@ -528,6 +532,7 @@ origin_pulled() {
 		--iodepth=16 --time_based --runtime=60 --continue_on_error=none >/dev/null 2>&1 &
 	writer=$!
 	sleep 2
+	kill -0 "$writer"
 	echo 1 >"/sys/block/${scsi_disk#/dev/}/device/delete"
 	timeout 60 tail --pid="$writer" -f /dev/null
 	expect_fail 1 'Input/output error|No such device' dd if=/dev/zero of=/dev/mapper/data bs=4k count=1 oflag=direct
