@@ -52,4 +52,16 @@ static inline struct diffsnap_io *bio_io(struct bio *bio)
 	return dm_per_bio_data(bio, sizeof(struct diffsnap_io));
 }
 
+/*
+ * For a write that is going to be held: who polls would not find it when a worker
+ * submits it. Nor can it be refused instead, if it must not wait: dm tries a polled
+ * request that got EAGAIN again, from a worker, and what it gets there io_uring
+ * reports.
+ */
+static inline void bio_stop_polling(struct bio *bio)
+{
+	if (bio->bi_opf & REQ_POLLED)
+		bio->bi_opf &= ~(REQ_POLLED | REQ_NOWAIT);
+}
+
 #endif /* DIFFSNAP_IO_H */

@@ -8,6 +8,7 @@
 #include <linux/slab.h>
 
 #include "compat.h"
+#include "io.h"
 #include "origin.h"
 
 DEFINE_MUTEX(registry_mutex);
@@ -277,6 +278,7 @@ bool origin_enter(struct origin *origin, struct bio *bio)
 			break;
 
 		origin_leave(origin);
+		bio_stop_polling(bio);
 		if (bio->bi_opf & REQ_NOWAIT) {
 			bio_wouldblock_error(bio);
 			entered = false;

@@ -66,8 +66,7 @@ static int map_held(struct member *member, struct diffsnap_io *io, bool may_spli
 	if (bio_op(bio) == REQ_OP_DISCARD)
 		return map_discard(member, bio, may_split);
 
-	/* Who polls would not find a request that a worker submits. */
-	bio_clear_polled(bio);
+	bio_stop_polling(bio);
 	switch (cow_before_write(member, io, bio->bi_bdev, GFP_TRY)) {
 	case COW_PASS:
 		return DM_MAPIO_REMAPPED;

@@ -378,6 +378,23 @@ low_water_event() {
 	at_least $((events + 1)) "$(dmsetup info -c --noheadings -o events snap)" events
 }
 
+# Who polls for a request that is held gets it all the same.
+polled_writes() {
+	modprobe null_blk nr_devices=1 gb=1 memory_backed=1 queue_mode=2 poll_queues=1
+	on_exit rmmod null_blk
+	add_origin data /dev/nullb0 32768
+	fill /dev/mapper/data A 0 8192
+	add_store snap "$store_disk" 8
+	take_snapshot snap data
+	add_image image snap data
+	assert_eq 1 "$(<"/sys/dev/block/$(device_number data)/queue/io_poll")" "polling"
+	# each block twice: held, and passed
+	timeout 100 taskset -c "$all_cpus" fio --name=polled --filename=/dev/mapper/data --size=8M --loops=2 --rw=randwrite \
+		--bs=4k --direct=1 --ioengine=io_uring --hipri --iodepth=8 --verify=crc32c --verify_fatal=1
+	at_least 2048 "$(status_word data 3)" copies
+	shows /dev/mapper/image A 0 8192
+}
+
 store_cannot_be_read_or_written() {
 	one_snapshot
 	expect_fail 1 'Input/output error' dd if=/dev/mapper/snap of=/dev/null bs=4k count=1 iflag=direct
@@ -503,6 +520,7 @@ test_case store-grows store_grows
 test_case arguments-of-the-new-table arguments_of_the_new_table
 test_case store-stays-where-it-is store_stays_where_it_is
 test_case low-water-event low_water_event
+test_case polled-writes polled_writes
 test_case store-cannot-be-read-or-written store_cannot_be_read_or_written
 test_case discard-releases discard_releases
 test_case settled-chunks-cost-nothing settled_chunks_cost_nothing
