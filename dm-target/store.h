@@ -105,7 +105,7 @@ struct store {
 	struct store_settings settings;
 	struct block_device *bdev;	/* NULL before the first resume */
 	bool stopped;			/* suspended: submit nothing */
-	bool flush;			/* write small batches, too */
+	u64 flush_left;			/* dirty chunks to write in small batches, too */
 	struct rb_root buffer;		/* committed copies, by place */
 	u64 write_cursor;		/* the place to go on writing from */
 	u64 nr_charged;			/* chunks in memory, or about to be */

@@ -76,10 +76,10 @@ bool write_behind_due(struct store *store)
 {
 	lockdep_assert_held(&store->lock);
 	if (!store->nr_dirty)
-		store->flush = false;
+		store->flush_left = 0;
 	if (store->stopped || !store->nr_dirty || store->nr_batches >= MAX_BATCHES)
 		return false;
-	if (store->flush || store->nr_dirty >= batch_chunks(store))
+	if (store->flush_left || store->nr_dirty >= batch_chunks(store))
 		return true;
 	return !store->nr_batches && !bio_list_empty(&store->throttled);
 }
@@ -116,6 +116,7 @@ static bool batch_add(struct batch *batch, struct copy *copy)
 	}
 	copy->state = COPY_WRITING;
 	store->nr_dirty -= copy->nr;
+	store->flush_left -= min_t(u64, store->flush_left, copy->nr);
 	list_add_tail(&copy->batch_node, &batch->copies);
 	return true;
 }
@@ -291,7 +292,8 @@ static void store_flush_work(struct work_struct *work)
 void store_flush(struct store *store)
 {
 	spin_lock(&store->lock);
-	store->flush = true;
+	/* Not what comes later: where writes are slow there would be no end to it. */
+	store->flush_left = store->nr_dirty;
 	spin_unlock(&store->lock);
 	write_behind_kick(store);
 }
