@@ -17,7 +17,7 @@ system_setup() {
 
 system_snapshot() {
 	local number
-	dm_create bench-store "0 $(sectors "$store") diffsnap-store $store 8"
+	dm_create bench-store "0 $(sectors "$store") diffsnap-store $store ${diffsnap_chunk:-8}"
 	for number in "${!origins[@]}"; do
 		dmsetup message bench-store 0 add "$(system_device "$number")"
 	done
