@@ -167,7 +167,9 @@ loop_on_an_origin() {
 	e2fsck -fn /run/image/inner
 	mounted /run/image/inner /run/image-inner loop
 	assert_eq "$(</run/sum)" "$(sha256sum </run/image-inner/file)"
-	umount /run/image-inner /run/image
+	umount /run/image-inner
+	# its loop device goes when udev has looked at it
+	wait_until 20 umount /run/image
 	e2fsck -fn /dev/diffsnap/daily/vg-data
 	timeout 20 dd if=/dev/zero of=/run/inner/after bs=4k count=1 conv=fsync status=none
 }
