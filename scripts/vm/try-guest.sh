@@ -28,6 +28,12 @@ bad() {
 verdict_on_error() { bad "line $1: $2"; }
 trap 'verdict_on_error "$LINENO" "$BASH_COMMAND"' ERR
 
+# What is said to be so under load is so only if all of it is there still.
+load_goes_on() {
+	local pid
+	for pid in "${load[@]}"; do kill -0 "$pid" || bad "the load has ended by itself"; done
+}
+
 stop_load() {
 	[[ ${#load[@]} -eq 0 ]] || kill "${load[@]}" 2>/dev/null || :
 	wait
@@ -111,12 +117,14 @@ esac
 say "The load goes on, and the files are overwritten"
 same_as_copy "$image_lv" "$work/copy-lv"
 same_as_copy "$image_disk" "$work/copy-disk"
+load_goes_on
 good "right after the cut, under load, each image is the copy, byte for byte"
 overwrite_tree "$work/lv"
 overwrite_tree "$work/disk"
 sleep 10
 same_as_copy "$image_lv" "$work/copy-lv"
 same_as_copy "$image_disk" "$work/copy-disk"
+load_goes_on
 good "and it still is after all that was written"
 stop_load
 sync
