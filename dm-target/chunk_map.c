@@ -119,6 +119,15 @@ static unsigned int packed_end(u64 packed)
 	return packed_start(packed) + packed_nr(packed);
 }
 
+/* How many of the chunks [start, end) of a region the extent covers. */
+static unsigned int overlap(u64 packed, unsigned int start, unsigned int end)
+{
+	unsigned int from = max(packed_start(packed), start);
+	unsigned int to = min(packed_end(packed), end);
+
+	return from < to ? to - from : 0;
+}
+
 static struct extent unpack(u64 packed)
 {
 	struct extent extent = {
@@ -167,12 +176,17 @@ static bool can_merge(const struct extent *left, const struct extent *right)
  * The first extent that ends after chunk @pos of the region; @nr if none does.
  * Like covered(), it may be let loose on extents that are just being changed:
  * it stays within @nr and terminates whatever it reads.
+ *
+ * No extent is empty, so at most @pos of them end by @pos, and at most as many end
+ * later as there are chunks from @pos on. What is left to be searched is at most what
+ * a region has less than one extent for each chunk: nothing, after random writes to
+ * all of it.
  */
 static unsigned int first_ending_after(const u64 *extents, unsigned int nr,
 				       unsigned int pos)
 {
-	unsigned int low = 0;
-	unsigned int high = nr;
+	unsigned int low = nr + pos > REGION_CHUNKS ? nr + pos - REGION_CHUNKS : 0;
+	unsigned int high = min(nr, pos);
 
 	while (low < high) {
 		unsigned int mid = low + (high - low) / 2;
@@ -194,13 +208,11 @@ static unsigned int covered(const u64 *extents, unsigned int nr,
 	unsigned int chunks = 0;
 
 	for (; i < nr; i++) {
-		u64 packed = READ_ONCE(extents[i]);
-		unsigned int from = max(packed_start(packed), start);
-		unsigned int to = min(packed_end(packed), end);
+		unsigned int more = overlap(READ_ONCE(extents[i]), start, end);
 
-		if (from >= to)
+		if (!more)
 			break;
-		chunks += to - from;
+		chunks += more;
 	}
 
 	return chunks;
@@ -416,15 +428,12 @@ enum settled chunk_map_peek(const struct chunk_map *map, chunk_t chunk,
 	 */
 	rcu_read_lock();
 	entry = load_entry(map, chunk_region(chunk));
-	if (xa_is_value(entry)) {
-		u64 packed = xa_to_value(entry);
-
-		settled = judge(covered(&packed, 1, start, end), nr);
-	} else if (entry) {
+	if (xa_is_value(entry))
+		settled = judge(overlap(xa_to_value(entry), start, end), nr);
+	else if (entry)
 		settled = peek_node(entry, start, end);
-	} else {
+	else
 		settled = SETTLED_NONE;
-	}
 	rcu_read_unlock();
 
 	if (settled != SETTLED_ALL)
