@@ -264,9 +264,6 @@ static bool wait_at_gate(struct origin *origin, struct bio *bio)
 
 bool origin_enter(struct origin *origin, struct bio *bio)
 {
-	bool entered = true;
-
-	rcu_read_lock();
 	for (;;) {
 		this_cpu_inc(*origin->started);
 		/*
@@ -275,22 +272,17 @@ bool origin_enter(struct origin *origin, struct bio *bio)
 		 */
 		smp_mb();
 		if (likely(!gate_is_closed(origin)))
-			break;
+			return true;
 
 		origin_leave(origin);
 		bio_stop_polling(bio);
 		if (bio->bi_opf & REQ_NOWAIT) {
 			bio_wouldblock_error(bio);
-			entered = false;
-			break;
+			return false;
 		}
-		if (wait_at_gate(origin, bio)) {
-			entered = false;
-			break;
-		}
+		if (wait_at_gate(origin, bio))
+			return false;
 	}
-	rcu_read_unlock();
-	return entered;
 }
 
 void origin_leave(struct origin *origin)

@@ -125,7 +125,7 @@ void origin_set_member(struct origin *origin, struct member *member,
 /*
  * Lets a write in and counts it. Returns false if the gate is closed: the bio
  * is queued or, if it must not wait, completed with EAGAIN; it is no longer
- * the caller's.
+ * the caller's. Inside an RCU read section.
  */
 bool origin_enter(struct origin *origin, struct bio *bio);
 

@@ -80,21 +80,26 @@ static int map_held(struct member *member, struct diffsnap_io *io, bool may_spli
 	return DM_MAPIO_SUBMITTED;
 }
 
-/* @may_split: called from dm's map. */
-static int enter_write(struct origin *origin, struct diffsnap_io *io, bool may_split)
+/*
+ * @io is @bio's; @may_split: called from dm's map. Most writes are settled ones: what
+ * these need is in one RCU section, and asks dm for nothing that the caller has.
+ */
+static int enter_write(struct origin *origin, struct bio *bio, struct diffsnap_io *io,
+		       bool may_split)
 {
-	struct bio *bio = io_bio(io);
 	struct member *member;
 	int r;
 
-	if (!origin_enter(origin, bio))
+	rcu_read_lock();
+	if (!origin_enter(origin, bio)) {
+		rcu_read_unlock();
 		return DM_MAPIO_SUBMITTED;
+	}
 	io->counted = true;
 	/* Whatever becomes of it: an answer may hold too much. */
 	tracker_mark_write(&origin->tracker, bio->bi_iter.bi_sector,
 			   bio_end_sector(bio));
 
-	rcu_read_lock();
 	member = rcu_dereference(origin->member);
 	/* Of a snapshot that is about to be freed no reference can be had. */
 	if (!member || !snapshot_active(member->snapshot) ||
@@ -138,7 +143,7 @@ static int origin_map(struct dm_target *ti, struct bio *bio)
 	io->ti = ti;
 	io->image = false;
 	io->resume = resume_write;
-	return enter_write(table->origin, io, true);
+	return enter_write(table->origin, bio, io, true);
 }
 
 static int origin_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
@@ -159,7 +164,7 @@ static void enter_gated(struct bio *bio)
 	struct diffsnap_io *io = bio_io(bio);
 	struct origin_table *table = io->ti->private;
 
-	if (enter_write(table->origin, io, false) == DM_MAPIO_REMAPPED)
+	if (enter_write(table->origin, bio, io, false) == DM_MAPIO_REMAPPED)
 		submit_bio_noacct(bio);
 }
 

@@ -64,18 +64,14 @@ void tracker_mark_image(struct tracker *tracker, sector_t start, sector_t end);
 
 /*
  * Marks for a write that was let in and is not yet submitted. Without a lock,
- * and with little more than a compare, if all of it is marked already.
+ * and with little more than a compare, if all of it is marked already. Inside an RCU
+ * read section.
  */
 static inline void tracker_mark_write(struct tracker *tracker, sector_t start,
 				      sector_t end)
 {
-	bool marked;
-
-	rcu_read_lock();
-	marked = change_map_marked(&tracker->map, start >> tracker->block_shift,
-				   (end - 1) >> tracker->block_shift);
-	rcu_read_unlock();
-	if (!marked)
+	if (!change_map_marked(&tracker->map, start >> tracker->block_shift,
+			       (end - 1) >> tracker->block_shift))
 		tracker_mark(tracker, start, end);
 }
 
