@@ -225,7 +225,7 @@ static void check_read(struct diffsnap_io *io, gfp_t gfp)
 		io_end(io, -EIO);
 		return;
 	}
-	if (io->kind == IMAGE_READ_REAL && !READ_ONCE(origin->running)) {
+	if (io->kind == IMAGE_READ_REAL && !origin_is_running(origin)) {
 		snapshot_get(snapshot);
 		if (origin_stall(origin, io_bio(io))) {
 			/* It may have been given up before we were listed. */
@@ -349,7 +349,7 @@ int image_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *error)
 	nr = sectors_to_chunks(io->iter.bi_sector + (io->iter.bi_size >> SECTOR_SHIFT),
 			       shift) - from_chunk(chunk);
 	if (chunk_map_peek(&member->map, chunk, nr) == SETTLED_NONE &&
-	    READ_ONCE(member->origin->running) &&
+	    origin_is_running(member->origin) &&
 	    snapshot_active(member->snapshot))
 		return DM_ENDIO_DONE;
 
@@ -428,7 +428,7 @@ static void finish_partial(struct copy *copy)
 
 	/* After the data: see image_end_io(). */
 	smp_mb();
-	if (!copy->reads_store && !READ_ONCE(member->origin->running)) {
+	if (!copy->reads_store && !origin_is_running(member->origin)) {
 		snapshot_get(snapshot);
 		cow_abandon(copy);
 		if (!origin_stall(member->origin, io_bio(io))) {

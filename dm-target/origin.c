@@ -204,7 +204,8 @@ void origin_set_member(struct origin *origin, struct member *member,
 void origin_run(struct origin *origin)
 {
 	spin_lock(&origin->lock);
-	WRITE_ONCE(origin->running, true);
+	/* Pairs with the acquire in origin_is_running(). */
+	smp_store_release(&origin->running, true);
 	spin_unlock(&origin->lock);
 	origin_go_on(origin);
 }

@@ -115,6 +115,17 @@ void origin_run(struct origin *origin);
 void origin_pause(struct origin *origin);
 
 /*
+ * Whether it is just now. Who asks with data of the real device in hand and finds it
+ * so, but looks later whether the snapshot is active, is told if another target had
+ * the device in between: its table's end gives the snapshot up.
+ */
+static inline bool origin_is_running(const struct origin *origin)
+{
+	/* Pairs with the release in origin_run(). */
+	return smp_load_acquire(&origin->running);
+}
+
+/*
  * Puts the origin into a snapshot, or takes it out again (two NULLs), which
  * ends the view of the tracker. The gate is freed after a grace period. Under
  * registry_mutex; may sleep.
