@@ -57,9 +57,10 @@ live_attach() {
 	"$1"
 	device=/dev/mapper/$name
 	ext4_on "$device" /run/volume
+	# udev hears of mkfs some time after it; settle does not wait for that
+	wait_until 20 test -e "/dev/disk/by-uuid/$(blkid -p -o value -s UUID "$device")"
 	random_file /run/volume/old 3000000
 	sha256sum /run/volume/old >/run/sum
-	udevadm settle
 	table=$(dmsetup table --showkeys "$name")
 	links=$(links_of "$device")
 	numbers=$(numbers_of "$name") mount=$(grep /run/volume /proc/self/mountinfo)
