@@ -103,15 +103,22 @@ group() {
 
 group some 'has first second'
 says 0 '5 passed, 0 failed, 0 skipped' "a group with cases" --group some
+unit_tests "$good"
+says 0 '7 passed, 0 failed, 0 skipped' "all that there is"
+echo 'sleep 1; exit 1' >>"$tree/tests/vm/vm-run-test.sh"
+says 1 "FAIL vm-run: see $build/vm-run.log" "VMs that end otherwise than scripts/vm-run says"
 group slow '# timeout: 2000' 'sleep 1' 'has first'
 says 0 '7 passed, 0 failed, 0 skipped' "one that ends before one that was begun before it" --jobs 2 --group slow --group some
 says 1 'FAIL vm: no case was run that matches third' "a name that no case has" --group some --case third
 group none ':'
-says 1 'FAIL vm/6.1/none: has no cases, or none that checked-cases matches' "a group without cases" --group none
+says 1 'FAIL vm/6.1/none: has no cases, or none that its header chooses' "a group without cases" --group none
 says 0 '5 passed, 0 failed, 0 skipped' "a case of one group only" --group some --group none --case second
 group renamed '# kernels: 6.1-kasan' '# checked-cases: ^former$' 'has latter'
-says 1 'FAIL vm/6.1-kasan/renamed: has no cases, or none that checked-cases matches' "a case that has another name now" \
+says 1 'FAIL vm/6.1-kasan/renamed: has no cases, or none that its header chooses' "a case that has another name now" \
 	--group renamed
+group further '# kernels: 6.1 6.12' '# further-cases: ^second$' 'has first second'
+says 0 '8 passed, 0 failed, 0 skipped' "a kernel that is given some cases" --group further
+says 0 '9 passed, 0 failed, 0 skipped' "the same if it is asked for" --group further --kernel 6.1 --kernel 6.12
 # shellcheck disable=SC2016 # for the script there
 group killed 'kill -KILL $RUNNER'
 says 1 'FAIL vm/6.1/killed: ended without verdicts' "a group whose runner was killed" --group killed

@@ -9,6 +9,8 @@
 #                             6.1-kasan, only if it is in the cache
 #   # checked-cases: REGEX    those that a checked kernel is given without --full and
 #                             --kernel: it takes six times as long (default: all)
+#   # further-cases: REGEX    the same for a kernel that is neither checked nor the first
+#                             that is named: what one kernel may do otherwise
 #   # full-kernels: 6.12      those it is run on as well with --full (default: all)
 #   # disks: 512M 64M,lbs=4096
 #   # memory: 1G              (default 2G)

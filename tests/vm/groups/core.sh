@@ -3,6 +3,7 @@
 # group: core
 # about: the three targets, by dmsetup and the oracle
 # kernels: 6.1 6.12 7.2 6.1-kasan
+# further-cases: ^(example|tables|devices-taken-meanwhile|store-grows|low-water-event|polled-writes|store-cannot-be-read-or-written|(origin-)?discard.*|image-alignment|oracle-(4096|small-buffer))$
 # checked-cases: ^(example|store-cannot-be-read-or-written|discard-releases|oracle-small-buffer)$
 # disks: 48M 48M 48M 256M 48M,lbs=4096 48M,lbs=4096
 # memory: 2G

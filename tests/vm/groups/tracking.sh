@@ -368,7 +368,7 @@ restored_in_vain() {
 # ---- under load
 
 images_differ_where_told() {
-	local log=$share/oracle-$case_name.log rounds=3
+	local log=$share/oracle-$case_name.log rounds=2
 	[[ ! $full ]] || rounds=12
 	run_oracle --changes --real "${disks[0]}" --real "${disks[1]}" --real "${disks[2]}" --store "$store" \
 		--rounds "$rounds" --round 3 --hot 0.2 --block-sizes 1:64
