@@ -113,7 +113,7 @@ cut_power() {
 	vm=''
 	# 143: by us, in the midst of it
 	[[ $status -eq 143 ]] || fail cuts "boot $1 ended before the cut, status $status: $(tail -n 1 "$out/vm/output")"
-	"$top/scripts/log-scan" "$out/vm/console.log" >"$out/trouble" || fail cuts "boot $1: kernel log: $(head -n 1 "$out/trouble")"
+	"$top/scripts/log-scan" "$out/vm/console.log" >"$out/trouble" 2>&1 || fail cuts "boot $1: kernel log: $(head -n 1 "$out/trouble")"
 	cp "$out/vm/console.log" "$out/console-$1.log"
 }
 

@@ -56,7 +56,7 @@ lvm_has_its_own_world() {
 kernel_log_is_watched() {
 	echo 'WARNING: made by a test' >/dev/kmsg
 	case_name=kernel-log-is-watched
-	if kernel_trouble; then fail "not noticed"; fi
+	expect_fail 1 'made by a test' kernel_trouble
 	allow_kernel_log 'made by a test'
 	kernel_trouble
 }
