@@ -319,7 +319,8 @@ twin_disks() {
 	on_exit rm $rule
 	look_at_disks
 	for n in 0 1; do
-		assert_eq twin "$(udevadm info -q property --property ID_SERIAL --value "${twins[n]}")"
+		# an event may still be one of before the rule
+		wait_until 20 looks_like_a_twin "${twins[n]}"
 		origin=/dev/mapper/twin$n name=twin$n device=${twins[n]} with_name=(-n "twin$n")
 		with_a_past
 		newest_of[n]=$first
@@ -337,8 +338,12 @@ twin_disks() {
 # udev has its rules anew, and asks the disks once more.
 look_at_disks() {
 	udevadm control --reload
-	udevadm trigger --action=change --subsystem-match=block
-	udevadm settle
+	udevadm trigger --settle --action=change --subsystem-match=block
+}
+
+looks_like_a_twin() {
+	udevadm trigger --settle --action=change "$1"
+	[[ $(udevadm info -q property --property ID_SERIAL --value "$1") == twin ]]
 }
 
 used_once() {
