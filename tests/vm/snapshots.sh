@@ -91,6 +91,9 @@ at_least() { [[ $2 -ge $1 ]] || fail "${3:-value}: $2, less than $1"; }
 # figure TEXT: measured, for whoever reads the group's directory afterwards
 figure() { echo "$*" | tee -a "$share/figures" >/dev/kmsg; }
 
+# rounds N: so many with --full, half of them otherwise
+rounds() { if [[ $full ]]; then echo "$1"; else echo $((($1 + 1) / 2)); fi; }
+
 # The oracle over disks 0 to 2, its store on the last one, and what it said kept.
 run_oracle() {
 	local log=$share/oracle-$case_name.log status=0

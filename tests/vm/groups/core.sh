@@ -486,15 +486,15 @@ writers_of_one_chunk() {
 	shows /dev/mapper/data A 0 2048
 }
 
-oracle_512() { run_oracle "${three[@]}" --rounds 3 --round 6; }
+oracle_512() { run_oracle "${three[@]}" --rounds "$(rounds 3)" --round 6; }
 
 oracle_4096() {
-	run_oracle --real "${disks[4]}" --real "${disks[5]}" --store "$store_disk" --rounds 2 --round 5
+	run_oracle --real "${disks[4]}" --real "${disks[5]}" --store "$store_disk" --rounds "$(rounds 2)" --round 5
 	run_oracle --real "${disks[4]}" --store "${disks[5]}" --origin-sectors 32768 --rounds 1 --round 4
 }
 
 oracle_last_chunk() {
-	run_oracle "${three[@]}" --origin-sectors 50001 --chunk 64 --rounds 2 --round 4 --hot 0.5
+	run_oracle "${three[@]}" --origin-sectors 50001 --chunk 64 --rounds "$(rounds 2)" --round 4 --hot 0.5
 	run_oracle "${three[@]}" --origin-sectors 49157 --chunk 8 --rounds 1 --round 3
 }
 
@@ -507,7 +507,7 @@ oracle_small_buffer() { run_oracle "${three[@]}" --store-args 'buffer 4096' --ro
 
 oracle_hot() {
 	local log=$share/oracle-$case_name.log
-	run_oracle "${three[@]}" --rounds 3 --round 5 --hot 0.9 --block-sizes 1:16 --qd 4:8 --readers 3
+	run_oracle "${three[@]}" --rounds "$(rounds 3)" --round 5 --hot 0.9 --block-sizes 1:16 --qd 4:8 --readers 3
 	at_least 500 "$(json_number first_write_races "$log")" "races of image reads with first writes"
 }
 

@@ -56,10 +56,10 @@ scsi_hurry() {
 }
 
 store_full() {
-	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 49152 --rounds 3 --round 6 --before 0.1 \
+	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 49152 --rounds "$(rounds 3)" --round 6 --before 0.1 \
 		--expect-invalid --expect-status 'overflow store-full:28:' --max-write 60
 	# at once, maybe before there are images
-	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 8192 --rounds 2 --round 2 \
+	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 8192 --rounds "$(rounds 2)" --round 2 \
 		--expect-invalid --expect-status 'overflow store-full:28:' --no-image-writes --chunk 64
 }
 
@@ -87,7 +87,7 @@ full_of_image_writes() {
 
 full_waits_for_growth() {
 	local log=$share/oracle-$case_name.log
-	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 16384 --rounds 2 --round 9 --prefix grows \
+	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 16384 --rounds "$(rounds 2)" --round 9 --prefix grows \
 		--store-args 'on_full wait:60000' --no-image-writes --request-limit 120 \
 		--during "dmsetup load grows-store --table '0 $store_size diffsnap-store $store_disk 8 2 on_full wait:60000' &&
 			dmsetup resume grows-store"
@@ -95,14 +95,14 @@ full_waits_for_growth() {
 }
 
 full_waits_in_vain() {
-	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 16384 --rounds 2 --round 6 \
+	run_oracle "${two[@]}" --store "$store_disk" --store-sectors 16384 --rounds "$(rounds 2)" --round 6 \
 		--store-args 'on_full wait:2000' --no-image-writes \
 		--expect-invalid --expect-status 'overflow store-full:28:' --max-write 30
 }
 
 store_write_errors() {
 	add_backing
-	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds 3 --round 4 --expect-invalid \
+	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds "$(rounds 3)" --round 4 --expect-invalid \
 		--expect-status 'invalid store-write:5:' --max-write 60 \
 		--during "dmsetup load backing --table '0 $store_size flakey $store_disk 0 0 1 1 error_writes' && dmsetup resume backing" \
 		--after "dmsetup load backing --table '0 $store_size linear $store_disk 0' && dmsetup resume backing"
@@ -135,7 +135,7 @@ store_read_errors() {
 slow_store() {
 	modprobe dm-delay
 	add_backing "delay $store_disk 0 80"
-	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds 2 --round 6 --request-limit 300
+	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds "$(rounds 2)" --round 6 --request-limit 300
 	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds 1 --round 6 --store-args 'buffer 4096' \
 		--qd 8:16 --request-limit 300
 }
@@ -144,7 +144,7 @@ slow_origin() {
 	modprobe dm-delay
 	add_device slow "0 65536 delay ${disks[0]} 0 30 ${disks[0]} 0 0"
 	run_oracle --real /dev/mapper/slow --real "${disks[1]}" --origin-sectors 65536 --store "$store_disk" \
-		--rounds 2 --round 6 --hot 0.7 --request-limit 300
+		--rounds "$(rounds 2)" --round 6 --hot 0.7 --request-limit 300
 }
 
 # An origin's device may take longer than a store's may.
@@ -336,7 +336,7 @@ store_suspended_for_a_while() {
 	local log=$share/oracle-$case_name.log
 	add_backing
 	on_exit resume_backing
-	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds 2 --round 4 --store-args 'buffer 4096' \
+	run_oracle "${two[@]}" --store /dev/mapper/backing --rounds "$(rounds 2)" --round 4 --store-args 'buffer 4096' \
 		--qd 4 --think 0.005 --block-sizes 8:64 \
 		--during 'dmsetup suspend --noflush --nolockfs backing && sleep 4 && dmsetup resume backing'
 	at_least 1500000 "$(json_number max_write_us "$log")" "longest write: nothing waited"
@@ -411,7 +411,7 @@ origin_removed_by_force() {
 origin_read_error() {
 	add_scsi_disk
 	# only what is copied later is bad: an origin's first write to it
-	run_oracle --real "$scsi_disk" --store "$store_disk" --origin-sectors 65536 --rounds 2 --round 5 \
+	run_oracle --real "$scsi_disk" --store "$store_disk" --origin-sectors 65536 --rounds "$(rounds 2)" --round 5 \
 		--readers 0 --no-image-writes --no-discards --hot 0 --block-sizes 8:256 --max-write 60 \
 		--expect-invalid --expect-status 'invalid origin-read:' \
 		--before-cut "echo 2 >/sys/bus/pseudo/drivers/scsi_debug/opts" \

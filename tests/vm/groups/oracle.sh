@@ -33,11 +33,11 @@ oracle_notices_lost_writes() {
 }
 
 depths() {
-	run_oracle "${three[@]}" --origin-sectors 65536 --rounds 2 --round 5 --qd 1
-	run_oracle "${three[@]}" --origin-sectors 65536 --rounds 2 --round 5 --qd 64 --request-limit 300
+	run_oracle "${three[@]}" --origin-sectors 65536 --rounds "$(rounds 2)" --round 5 --qd 1
+	run_oracle "${three[@]}" --origin-sectors 65536 --rounds "$(rounds 2)" --round 5 --qd 64 --request-limit 300
 }
 
-large_blocks() { run_oracle "${three[@]}" --rounds 2 --round 6 --block-sizes 2048:8192 --hot 0; }
+large_blocks() { run_oracle "${three[@]}" --rounds "$(rounds 2)" --round 6 --block-sizes 2048:8192 --hot 0; }
 
 # Writes that must not wait are refused if they would be held, and no others. Only a cut, of
 # some few, and the target refuse such small ones: one too large for a single bio, or for
