@@ -95,13 +95,16 @@ milliseconds_of_writes() {
 	took=$(($(now_ms) - start))
 }
 
-# Nothing is held up for longer than the watchdog's 2 seconds, and what such writes take anyway, just now.
+# In milliseconds: after which the watchdog thaws
+watchdog_limit=2000
+
+# Nothing is held up for longer than that, and what such writes take anyway, just now.
 goes_on() {
 	local took held
 	milliseconds_of_writes "$@"
 	held=$took
 	milliseconds_of_writes "$@"
-	[[ $held -lt $((2000 + 3 * took)) ]] || fail "writes took $held ms, and then $took ms"
+	[[ $held -lt $((watchdog_limit + 3 * took)) ]] || fail "writes took $held ms, and then $took ms"
 	says_nothing dmsetup info -c --noheadings -o name -S suspended=Suspended
 }
 
@@ -289,6 +292,8 @@ killed_extend() {
 # A tool that stands still is as bad as a dead one: the watchdog thaws, the snapshot is not made.
 stopped_while_frozen() {
 	local tool status=0 at total
+	# What it has just frozen it could not say any more: it is given a while to find out by itself.
+	local watchdog_limit=$((watchdog_limit + 300))
 	two_file_systems "$lv_disk" "$plain"
 	diffsnap attach -q $lv
 	count_calls 15 diffsnap create -n daily -s "$store" $lv plain
