@@ -60,8 +60,10 @@ static inline struct diffsnap_io *bio_io(struct bio *bio)
  */
 static inline void bio_stop_polling(struct bio *bio)
 {
-	if (bio->bi_opf & REQ_POLLED)
-		bio->bi_opf &= ~(REQ_POLLED | REQ_NOWAIT);
+	if (bio->bi_opf & REQ_POLLED) {
+		bio_clear_polled(bio);
+		bio->bi_opf &= ~REQ_NOWAIT;
+	}
 }
 
 #endif /* DIFFSNAP_IO_H */

@@ -257,8 +257,10 @@ static bool wait_at_gate(struct origin *origin, struct bio *bio)
 	spin_lock(&origin->lock);
 	/* Under the lock: origin_pass_gated() comes after the opening. */
 	closed = gate_is_closed(origin);
-	if (closed)
+	if (closed) {
+		bio_stop_polling(bio);
 		bio_list_add(&origin->gated, bio);
+	}
 	spin_unlock(&origin->lock);
 	return closed;
 }
@@ -276,8 +278,8 @@ bool origin_enter(struct origin *origin, struct bio *bio)
 			return true;
 
 		origin_leave(origin);
-		bio_stop_polling(bio);
-		if (bio->bi_opf & REQ_NOWAIT) {
+		/* Polled ones are queued: see bio_stop_polling(). */
+		if ((bio->bi_opf & (REQ_NOWAIT | REQ_POLLED)) == REQ_NOWAIT) {
 			bio_wouldblock_error(bio);
 			return false;
 		}

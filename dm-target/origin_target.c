@@ -66,7 +66,18 @@ static int map_held(struct member *member, struct diffsnap_io *io, bool may_spli
 	if (bio_op(bio) == REQ_OP_DISCARD)
 		return map_discard(member, bio, may_split);
 
-	bio_stop_polling(bio);
+	if (bio->bi_opf & REQ_POLLED) {
+		/*
+		 * A worker begins its copies. Requests for these may be wanting
+		 * while polled ones have them all, which only this task ends.
+		 */
+		bio_stop_polling(bio);
+		atomic64_inc(&member->origin->nr_held);
+		io->member = member;
+		snapshot_retry(member->snapshot, io);
+		return DM_MAPIO_SUBMITTED;
+	}
+
 	switch (cow_before_write(member, io, bio->bi_bdev, GFP_TRY)) {
 	case COW_PASS:
 		return DM_MAPIO_REMAPPED;

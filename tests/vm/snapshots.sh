@@ -83,8 +83,8 @@ log_since_mark() { dmesg | awk -v mark="$log_mark" 'seen; index($0, mark) { seen
 
 logged() { assert_match "$1" "$(log_since_mark)" "kernel's log"; }
 
-# A number of the oracle's last line: json_number FIELD FILE
-json_number() { sed -n "s/.*\"$1\":\\([0-9]*\\).*/\\1/p" "$2" | tail -n 1; }
+# The last number of a name, of the oracle or fio: json_number FIELD FILE
+json_number() { sed -n "s/.*\"$1\" *: *\\([0-9]*\\).*/\\1/p" "$2" | tail -n 1; }
 
 at_least() { [[ $2 -ge $1 ]] || fail "${3:-value}: $2, less than $1"; }
 

@@ -379,11 +379,13 @@ low_water_event() {
 	at_least $((events + 1)) "$(dmsetup info -c --noheadings -o events snap)" events
 }
 
-# Who polls for a request that is held gets it all the same.
+# Who polls for a request that is held gets it all the same, through a volume as well. Then it
+# completes in an interrupt, as what is polled never does.
 polled_writes() {
-	modprobe null_blk nr_devices=1 gb=1 memory_backed=1 queue_mode=2 poll_queues=1
+	modprobe null_blk nr_devices=1 gb=1 memory_backed=1 queue_mode=2 poll_queues=1 irqmode=2
 	on_exit rmmod null_blk
-	add_origin data /dev/nullb0 32768
+	add_device volume "0 32768 linear /dev/nullb0 0"
+	add_origin data /dev/mapper/volume
 	fill /dev/mapper/data A 0 8192
 	add_store snap "$store_disk" 8
 	take_snapshot snap data
@@ -523,6 +525,7 @@ test_case store-stays-where-it-is store_stays_where_it_is
 test_case low-water-event low_water_event
 test_case polled-writes polled_writes
 test_case store-cannot-be-read-or-written store_cannot_be_read_or_written
+test_case buffer-empties buffer_empties
 test_case discard-releases discard_releases
 test_case settled-chunks-cost-nothing settled_chunks_cost_nothing
 test_case origin-discard origin_discard

@@ -283,6 +283,28 @@ hung_store() {
 	done
 }
 
+# A host has so few requests that all of them are often taken by polled writes. The task that
+# polls is the only one to end these: it must not wait for one itself, as it would to read what a
+# first write among them destroys. Some of them may be refused, as they are without us.
+polled_writes_take_all_requests() {
+	local refused
+	add_scsi_disk submit_queues=2 poll_queues=1 host_max_queue=4 delay=-9999 ndelay=100000
+	add_origin data "$scsi_disk"
+	fill /dev/mapper/data A 0 16384
+	add_store snap "$store_disk" 8
+	take_snapshot snap data
+	add_image image snap data
+	assert_eq 1 "$(<"/sys/dev/block/$(device_number data)/queue/io_poll")" "polling"
+	timeout 100 taskset -c "$all_cpus" fio --name=polled --filename=/dev/mapper/data --size=16M --rw=randwrite \
+		--bs=4k --norandommap --runtime=5 --time_based --direct=1 --ioengine=io_uring --hipri --iodepth=32 \
+		--ignore_error=,EAGAIN --output-format=json --output=/run/fio.json
+	refused=$(json_number total_err /run/fio.json)
+	echo "$refused refused"
+	at_least 1 "$refused" "refused writes: there were requests for all"
+	at_least 1000 "$(status_word data 5)" "held writes"
+	shows /dev/mapper/image A 0 16384
+}
+
 # The device below an origin takes no more requests, so that who brings it one stands still.
 # A write to another origin, which waited for the store as one to that did, is not held up.
 blocked_origin() {
@@ -658,6 +680,7 @@ test_case store-write-errors store_write_errors
 test_case store-read-errors store_read_errors
 test_case slow-store slow_store
 test_case hung-store hung_store
+test_case polled-writes-take-all-requests polled_writes_take_all_requests
 test_case blocked-origin blocked_origin
 test_case slow-origin slow_origin
 test_case stalled-origin stalled_origin
