@@ -66,7 +66,7 @@ void write_behind_kick(struct store *store);
 /* True if the worker would write now. Under store->lock. */
 bool write_behind_due(struct store *store);
 
-/* Writes what is dirty, at once if @due, or else after a while. */
+/* Writes what is dirty, at once if @due, and what is left of it after a while. */
 void write_behind_start(struct store *store, bool due);
 
 #endif /* DIFFSNAP_STORE_INTERNAL_H */

@@ -412,8 +412,8 @@ void write_behind_start(struct store *store, bool due)
 {
 	if (due)
 		write_behind_kick(store);
-	else
-		queue_delayed_work(store_wq, &store->flush_work, FLUSH_DELAY);
+	/* Also then: what is due may leave a rest that nothing is added to. */
+	queue_delayed_work(store_wq, &store->flush_work, FLUSH_DELAY);
 	start_watch(store);
 }
 

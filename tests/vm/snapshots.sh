@@ -51,6 +51,7 @@ status_word() {
 }
 has_word() { [[ $(status_word "$1" "$2") == "$3" ]]; }
 has_status() { [[ $(status_word "$1" 1) == "$2" ]]; }
+nothing_buffered() { has_word "$1" 4 0; }
 store_state() { status_word "$1" 1; }
 store_reason() { status_word "$1" 2; }
 device_number() { dmsetup info -c --noheadings --separator : -o major,minor "$1"; }

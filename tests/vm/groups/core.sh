@@ -404,6 +404,17 @@ store_cannot_be_read_or_written() {
 	expect_fail 1 'Input/output error' dd if=/dev/zero of=/dev/mapper/snap bs=4k count=1 oflag=direct
 }
 
+# Less than the store writes at once does not stay in memory, either: of a write that begins two
+# copies one is that much, and the other is the rest.
+buffer_empties() {
+	local write
+	one_snapshot
+	for write in $(seq 0 23); do
+		dd if=/dev/zero of=/dev/mapper/data bs=1536k seek="$write" count=1 oflag=direct status=none
+		wait_until 5 nothing_buffered snap
+	done
+}
+
 # Whole chunks are released, the origin's writes to them are not copied.
 discard_releases() {
 	add_origin data "${disks[0]}"

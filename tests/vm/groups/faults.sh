@@ -351,8 +351,6 @@ blocked_origin() {
 	shows /dev/mapper/blocked A 4 4
 }
 
-nothing_buffered() { [[ $(status_word "$1" 4) == 0 ]]; }
-
 # So slow a load that there is more than a buffer of first writes left when the store stands still.
 store_suspended_for_a_while() {
 	local log=$share/oracle-$case_name.log
