@@ -379,23 +379,51 @@ low_water_event() {
 	at_least $((events + 1)) "$(dmsetup info -c --noheadings -o events snap)" events
 }
 
-# Who polls for a request that is held gets it all the same, through a volume as well. Then it
-# completes in an interrupt, as what is polled never does.
-polled_writes() {
+# An origin that can be polled, through a volume; what is no longer polled completes in an
+# interrupt there.
+polled_origin() {
 	modprobe null_blk nr_devices=1 gb=1 memory_backed=1 queue_mode=2 poll_queues=1 irqmode=2
 	on_exit rmmod null_blk
 	add_device volume "0 32768 linear /dev/nullb0 0"
 	add_origin data /dev/mapper/volume
+	assert_eq 1 "$(<"/sys/dev/block/$(device_number data)/queue/io_poll")" "polling"
+}
+
+# write_polled LOOPS: over 8 MiB, and looks whether it is there
+write_polled() {
+	timeout 300 taskset -c "$all_cpus" fio --name=polled --filename=/dev/mapper/data --size=8M --loops="$1" --rw=randwrite \
+		--bs=4k --direct=1 --ioengine=io_uring --hipri --iodepth=8 --verify=crc32c --verify_fatal=1
+}
+
+# Who polls for a request that is held gets it all the same.
+polled_writes() {
+	polled_origin
 	fill /dev/mapper/data A 0 8192
 	add_store snap "$store_disk" 8
 	take_snapshot snap data
 	add_image image snap data
-	assert_eq 1 "$(<"/sys/dev/block/$(device_number data)/queue/io_poll")" "polling"
 	# each block twice: held, and passed
-	timeout 100 taskset -c "$all_cpus" fio --name=polled --filename=/dev/mapper/data --size=8M --loops=2 --rw=randwrite \
-		--bs=4k --direct=1 --ioengine=io_uring --hipri --iodepth=8 --verify=crc32c --verify_fatal=1
+	write_polled 2
 	at_least 2048 "$(status_word data 3)" copies
 	shows /dev/mapper/image A 0 8192
+}
+
+# Nor is it lost at a closed gate, or does it keep that closed.
+cut_under_polled_writes() {
+	local load cuts=0
+	polled_origin
+	write_polled 20 &
+	load=$!
+	on_exit wait $load
+	while [[ -e /proc/$load ]]; do
+		add_store snap "$store_disk" 8
+		dmsetup message snap 0 add /dev/mapper/data
+		dmsetup message snap 0 cut 20000
+		remove_device snap
+		cuts=$((cuts + 1))
+	done
+	wait $load
+	at_least 5 $cuts "cuts"
 }
 
 store_cannot_be_read_or_written() {
@@ -535,6 +563,7 @@ test_case arguments-of-the-new-table arguments_of_the_new_table
 test_case store-stays-where-it-is store_stays_where_it_is
 test_case low-water-event low_water_event
 test_case polled-writes polled_writes
+test_case cut-under-polled-writes cut_under_polled_writes
 test_case store-cannot-be-read-or-written store_cannot_be_read_or_written
 test_case buffer-empties buffer_empties
 test_case discard-releases discard_releases

@@ -288,6 +288,7 @@ hung_store() {
 # first write among them destroys. Some of them may be refused, as they are without us.
 polled_writes_take_all_requests() {
 	local refused
+	[[ $(uname -r) != 7.2* ]] || skip "a kernel whose dm breaks down when a polled write is refused, dm-linear's as well"
 	add_scsi_disk submit_queues=2 poll_queues=1 host_max_queue=4 delay=-9999 ndelay=100000
 	add_origin data "$scsi_disk"
 	fill /dev/mapper/data A 0 16384
@@ -301,7 +302,7 @@ polled_writes_take_all_requests() {
 	refused=$(json_number total_err /run/fio.json)
 	echo "$refused refused"
 	at_least 1 "$refused" "refused writes: there were requests for all"
-	at_least 1000 "$(status_word data 5)" "held writes"
+	at_least 200 "$(status_word data 5)" "held writes"
 	shows /dev/mapper/image A 0 16384
 }
 
