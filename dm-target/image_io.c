@@ -234,11 +234,11 @@ static void check_read(struct diffsnap_io *io, gfp_t gfp)
 			return;
 		}
 		snapshot_put(snapshot);
-		/* Gone: the snapshot was given up before. */
-		if (!snapshot_active(snapshot)) {
-			io_end(io, -EIO);
-			return;
-		}
+	}
+	/* After the look at the origin, see origin_is_running(). */
+	if (!snapshot_active(snapshot)) {
+		io_end(io, -EIO);
+		return;
 	}
 	patch_read(io);
 }
