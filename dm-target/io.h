@@ -31,8 +31,9 @@ struct diffsnap_io {
 
 	bool image;			/* of an image, not of an origin */
 
-	/* Origin's write: it is counted in origin->started. */
-	bool counted;
+	/* Origin's write. */
+	bool counted;			/* in origin->started */
+	bool fresh;			/* a worker has yet to begin its copies */
 
 	/* Image's request. */
 	u8 kind;			/* enum image_io_kind, see image_io.c */

@@ -74,6 +74,7 @@ static int map_held(struct member *member, struct diffsnap_io *io, bool may_spli
 		bio_stop_polling(bio);
 		atomic64_inc(&member->origin->nr_held);
 		io->member = member;
+		io->fresh = true;
 		snapshot_retry(member->snapshot, io);
 		return DM_MAPIO_SUBMITTED;
 	}
@@ -136,6 +137,10 @@ static void resume_write(struct diffsnap_io *io, gfp_t gfp)
 {
 	struct bio *bio = io_bio(io);
 
+	/* Behind those that waited, as if it came from .map. */
+	if (io->fresh)
+		gfp = GFP_TRY;
+	io->fresh = false;
 	/* A parked write carries no NOWAIT: it cannot be told to wait. */
 	if (cow_before_write(io->member, io, bio->bi_bdev, gfp) == COW_PASS)
 		submit_bio_noacct(bio);
@@ -154,6 +159,7 @@ static int origin_map(struct dm_target *ti, struct bio *bio)
 	io->ti = ti;
 	io->image = false;
 	io->resume = resume_write;
+	io->fresh = false;
 	return enter_write(table->origin, bio, io, true);
 }
 

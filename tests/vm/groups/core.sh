@@ -408,6 +408,42 @@ polled_writes() {
 	shows /dev/mapper/image A 0 8192
 }
 
+# A polled write that needs a copy goes behind one that waits until less is being read: there
+# might always be another one that would fit in before.
+polled_write_waits_its_turn() {
+	local first second polled
+	polled_origin
+	fill /dev/mapper/data A 0 8192
+	add_origin other "${disks[1]}"
+	# of a member two chunks may be on their way
+	add_store snap "$store_disk" 1024 '' '2 buffer 4096'
+	take_snapshot snap data other
+	add_image image snap data
+	on_exit wait
+	on_exit dmsetup resume volume
+	dmsetup suspend --noflush --nolockfs volume
+	fill /dev/mapper/data B 0 4 &
+	first=$!
+	wait_until 20 has_word data 5 1
+	head -c 1M /dev/zero | tr '\0' C | dd of=/dev/mapper/data bs=1M seek=1 iflag=fullblock oflag=direct status=none &
+	second=$!
+	wait_until 20 has_word data 5 2
+	taskset -c "$all_cpus" fio --name=polled --filename=/dev/mapper/data --offset=4M --size=4k --rw=write --bs=4k \
+		--direct=1 --ioengine=io_uring --hipri --buffer_pattern=0x44 &
+	polled=$!
+	wait_until 30 has_word data 5 3
+	sleep 1
+	assert_eq 1024 "$(status_word snap 4)" "sectors on their way"
+	dmsetup resume volume
+	wait $first
+	wait $second
+	wait $polled
+	shows /dev/mapper/image A 0 8192
+	shows /dev/mapper/data B 0 4
+	shows /dev/mapper/data C 1024 1024
+	shows /dev/mapper/data D 4096 4
+}
+
 # Nor is it lost at a closed gate, or does it keep that closed.
 cut_under_polled_writes() {
 	local load cuts=0
@@ -563,6 +599,7 @@ test_case arguments-of-the-new-table arguments_of_the_new_table
 test_case store-stays-where-it-is store_stays_where_it_is
 test_case low-water-event low_water_event
 test_case polled-writes polled_writes
+test_case polled-write-waits-its-turn polled_write_waits_its_turn
 test_case cut-under-polled-writes cut_under_polled_writes
 test_case store-cannot-be-read-or-written store_cannot_be_read_or_written
 test_case buffer-empties buffer_empties
