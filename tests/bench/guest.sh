@@ -152,11 +152,11 @@ system_healthy_if_held() { [[ $state == none || ! $state ]] || system_healthy; }
 take_down() {
 	local status=$?
 	trap - EXIT
-	set +e
+	set +e # all of it gets its turn; failures are told by the status
 	stop_load
-	unmount_all
+	unmount_all || status=2
 	if [[ $state ]]; then
-		[[ $state == none ]] || system_drop
+		[[ $state == none ]] || system_drop || status=2
 		system_teardown || status=2
 	fi
 	exit "$status"

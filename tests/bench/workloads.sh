@@ -152,8 +152,9 @@ mount_files() {
 }
 
 unmount_all() {
-	local target
-	for target in $(findmnt -rno TARGET | grep "^$mnt/"); do umount "$target"; done
+	local target status=0
+	for target in $(findmnt -rno TARGET | grep "^$mnt/"); do umount "$target" || status=1; done
+	return "$status"
 }
 
 workload_files() {
