@@ -25,9 +25,10 @@ mounted() {
 
 unmount() { ! mountpoint -q "$1" || umount "$1"; }
 
-# ext4_on DEVICE DIRECTORY
+# ext4_on DEVICE DIRECTORY: udev knows it
 ext4_on() {
 	mkfs.ext4 -q "$1"
+	udev_reads "$1"
 	mounted "$1" "$2"
 }
 

@@ -39,6 +39,7 @@
 #   expect_fail STATUS REGEX COMMAND...   ends with that status and says that
 #   assert_eq EXPECTED ACTUAL [WHAT], assert_match REGEX TEXT [WHAT]
 #   wait_until SECONDS COMMAND...         until it succeeds
+#   udev_reads DEVICE         anew, and its links are what it finds
 #   now_ms                    milliseconds since some time
 #   taskset -c "$all_cpus" COMMAND...     not on the first CPU alone
 #   allow_kernel_log REGEX    lines that are no trouble in this case
@@ -131,6 +132,10 @@ wait_until() {
 		sleep 0.1
 	done
 }
+
+# udev looks at what was written when the file is closed, but some time later, which settle
+# does not wait for; and not at all if an earlier event keeps it busy just then.
+udev_reads() { udevadm trigger --settle --action=change "$1"; }
 
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 

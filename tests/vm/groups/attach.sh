@@ -57,8 +57,7 @@ live_attach() {
 	"$1"
 	device=/dev/mapper/$name
 	ext4_on "$device" /run/volume
-	# udev hears of mkfs some time after it; settle does not wait for that
-	wait_until 20 test -e "/dev/disk/by-uuid/$(blkid -p -o value -s UUID "$device")"
+	[[ -e /dev/disk/by-uuid/$(blkid -p -o value -s UUID "$device") ]]
 	random_file /run/volume/old 3000000
 	sha256sum /run/volume/old >/run/sum
 	table=$(dmsetup table --showkeys "$name")
@@ -123,7 +122,7 @@ by_uuid() { dmsetup info -c --noheadings -o name "$(readlink -f "/dev/disk/by-uu
 plain_attach() {
 	local uuid=0d5eca5e-0000-4000-8000-00000000000a
 	mkfs.ext4 -q -U $uuid -L papers "$plain"
-	udevadm settle
+	udev_reads "$plain"
 	assert_eq "$plain" "$(by_uuid $uuid)" "by-uuid before"
 	assert_eq /dev/mapper/plain "$(diffsnap attach "$plain" -n plain 2>/dev/null)" stdout
 	on_exit detach_if_attached plain

@@ -342,7 +342,7 @@ look_at_disks() {
 }
 
 looks_like_a_twin() {
-	udevadm trigger --settle --action=change "$1"
+	udev_reads "$1"
 	[[ $(udevadm info -q property --property ID_SERIAL --value "$1") == twin ]]
 }
 

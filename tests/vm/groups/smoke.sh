@@ -35,7 +35,7 @@ udev_makes_links() {
 	udevadm settle
 	[[ -L /dev/mapper/smoke ]]
 	mkfs.ext4 -q -U 0d5eca5e-0000-4000-8000-000000000001 /dev/mapper/smoke
-	udevadm settle
+	udev_reads /dev/mapper/smoke
 	assert_eq /dev/mapper/smoke "$(readlink -f /dev/disk/by-uuid/0d5eca5e-0000-4000-8000-000000000001 |
 		xargs -I {} dmsetup info -c --noheadings -o name {} | sed 's,^,/dev/mapper/,')"
 }

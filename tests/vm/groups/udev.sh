@@ -22,10 +22,11 @@ by_uuid() { dmsetup info -c --noheadings -o name "$(readlink -e "/dev/disk/by-uu
 both_snapshotted() {
 	make_vg vg "$lv_disk" data 48M
 	mkfs.ext4 -q -U $lv_uuid $lv
+	udev_reads $lv
 	attached "$plain" -n plain
 	mkfs.ext4 -q -U $plain_uuid /dev/mapper/plain
+	udev_reads /dev/mapper/plain
 	on_exit detach_if_attached vg-data
-	udevadm settle
 	snapshot daily -s "$store" $lv plain
 }
 
