@@ -46,4 +46,6 @@ broken_emulator 2
 PATH=$fake:$PATH DIFFSNAP_ACCEL=tcg,thread=multi ends 7 "a guest that the emulator broke twice" -- bash -c 'exit 7'
 broken_emulator 3
 PATH=$fake:$PATH DIFFSNAP_ACCEL=tcg,thread=multi ends 114 "a guest that the emulator always breaks" -- true
+# what the kernel says then is in its log if it is on its command line
+DIFFSNAP_ACCEL=tcg,thread=multi ends 114 "a clock of the wrong speed" -a 'said="tsc: PIT calibration deviates"' -- true
 exit "$failed"
