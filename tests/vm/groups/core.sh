@@ -5,7 +5,7 @@
 # kernels: 6.1 6.12 7.2 6.1-kasan
 # further-cases: ^(example|tables|devices-taken-meanwhile|store-grows|low-water-event|polled-writes|store-cannot-be-read-or-written|(origin-)?discard.*|image-alignment|oracle-(4096|small-buffer))$
 # checked-cases: ^(example|store-cannot-be-read-or-written|discard-releases|oracle-small-buffer)$
-# disks: 48M 48M 48M 256M 48M,lbs=4096 48M,lbs=4096
+# disks: 48M 48M 48M 256M 48M,lbs=4096 48M,lbs=4096 8M,pbs=8192
 # memory: 2G
 # timeout: 1500
 # leaks
@@ -85,65 +85,126 @@ tables() {
 	on_exit remove_device other
 	assert_match ' diffsnap-store [0-9:]+ 64 8 low_water 128 buffer 8192 store_timeout 5000 on_full wait:1500$' \
 		"$(dmsetup table other)"
+	reload_device other "0 $(size_of "${disks[4]}") diffsnap-store ${disks[4]} 64 2 on_full invalidate"
+	assert_match ' diffsnap-store [0-9:]+ 64 2 on_full invalidate$' "$(dmsetup table other)"
 }
 
-# refused REGEX TABLE: of an unused name, with a reason in the log
+# measured REGEX: among the tables that IMA, the kernel's log for attestation, has noted
+measured() {
+	local noted
+	noted=$(awk '$5 == "dm_table_load" { print $6 }' /sys/kernel/security/ima/ascii_runtime_measurements | sed 's/../\\x&/g')
+	assert_match "$1" "$(printf %b "$noted")" "IMA's log"
+}
+
+measured_tables() {
+	local ima=/sys/kernel/security/ima store real
+	grep -qw securityfs /proc/filesystems || skip "the kernel has no IMA"
+	mount -t securityfs none /sys/kernel/security
+	on_exit umount /sys/kernel/security
+	[[ -d $ima ]] || skip "the kernel has no IMA"
+	# a kernel takes one policy
+	echo 'measure func=CRITICAL_DATA label=device-mapper' >$ima/policy
+	one_snapshot
+	real=$(stat -Lc %Hr:%Lr "${disks[0]}")
+	store=$(stat -Lc %Hr:%Lr "$store_disk")
+	measured "name=data,.*target_name=diffsnap-origin,target_version=[0-9.]+,real_device=$real;"
+	measured "name=snap,.*target_name=diffsnap-store,target_version=[0-9.]+,device=$store,chunk_size=8;"
+	measured "name=image,.*target_name=diffsnap-image,target_version=[0-9.]+,store=$(device_number snap),origin=$(device_number data);"
+}
+
+# refused ERROR REASON TABLE: of an unused name; REASON is in the log
 refused() {
-	local errno=$1
-	shift
+	local errno=$1 reason=$2
+	shift 2
 	mark_log
 	expect_fail 1 "$errno" dmsetup create refused --table "$*"
 	! dmsetup info refused >/dev/null 2>&1 || dmsetup remove refused
-	logged 'device-mapper: table: [0-9:]+: .*diffsnap-[a-z]+:? [A-Za-z]'
+	logged "device-mapper: table: [0-9:]+: .*$reason([[:space:]]|\$)"
 }
 
 constructors_refuse() {
 	local size before bad
+	local einval='Invalid argument' enoent='No such (file|device)' ebusy='Device or resource busy'
 	one_snapshot
 	on_exit remove_device refused
 	size=$(size_of "${disks[1]}")
 	before=$(dmsetup status)
-	local any='Invalid argument|No such (file|device)|Block device required'
-	for bad in '' '/dev/nonexistent' "${disks[1]} 1" "${disks[1]} 1 word" "${disks[1]} x" "${disks[1]} 0 word" "1:999"; do
-		refused "$any" "0 $size diffsnap-origin $bad"
+
+	refused "$einval" 'Invalid argument count' "0 $size diffsnap-origin"
+	refused "$enoent" 'Cannot get the real device' "0 $size diffsnap-origin /dev/nonexistent"
+	refused "$enoent" 'Cannot get the real device' "0 $size diffsnap-origin 240:0"
+	for bad in '1' '-1' '3 tracking_block 128 x' 'x'; do
+		refused "$einval" 'Invalid number of feature arguments' "0 $size diffsnap-origin ${disks[1]} $bad"
 	done
-	refused "$any" "0 $((size + 8)) diffsnap-origin ${disks[1]}"
-	refused "$any" "0 $((size / 2)) diffsnap-origin ${disks[1]}
+	refused "$einval" 'A feature argument has no value' "0 $size diffsnap-origin ${disks[1]} 1 word"
+	refused "$einval" 'Unknown feature argument' "0 $size diffsnap-origin ${disks[1]} 2 word 1"
+	refused "$einval" 'Invalid tracking_block' "0 $size diffsnap-origin ${disks[1]} 2 tracking_block 127"
+	refused "$einval" 'Too many arguments' "0 $size diffsnap-origin ${disks[1]} 0 word"
+	refused "$einval" 'The real device is too small' "0 $((size + 8)) diffsnap-origin ${disks[1]}"
+	refused "$einval" 'must appear alone in table' "0 $((size / 2)) diffsnap-origin ${disks[1]}
 $((size / 2)) $((size / 2)) linear ${disks[2]} 0"
-	refused "$any" "0 8 linear ${disks[2]} 0
+	refused "$einval" 'must appear alone in table' "0 8 linear ${disks[2]} 0
 8 $((size - 8)) diffsnap-origin ${disks[1]}"
-	for bad in '' "${disks[1]}" "/dev/nonexistent 8" "${disks[1]} 0" "${disks[1]} 4" "${disks[1]} 12" \
-		"${disks[1]} 4096" "${disks[1]} -8" "${disks[1]} eight" "${disks[1]} 8 1 low_water" \
-		"${disks[1]} 8 2 low_water" "${disks[1]} 8 2 low_water -1" "${disks[1]} 8 2 low_water x" \
-		"${disks[1]} 8 2 high_water 1" "${disks[1]} 8 2 buffer 8" "${disks[1]} 8 2 buffer x" \
-		"${disks[1]} 8 2 store_timeout x" "${disks[1]} 8 2 on_full ignore" "${disks[1]} 8 2 on_full wait:" \
-		"${disks[1]} 8 2 on_full wait:x" "${disks[1]} 8 0 word" "${disks[1]} 8 99 low_water 1" \
-		"${disks[1]} 8 4 low_water 1 buffer" ; do
-		refused "$any" "0 $size diffsnap-store $bad"
+
+	for bad in '' "${disks[1]}"; do
+		refused "$einval" 'Invalid argument count' "0 $size diffsnap-store $bad"
 	done
-	refused "$any" "0 $((size + 8)) diffsnap-store ${disks[1]} 8"
+	refused "$enoent" "Cannot get the store's device" "0 $size diffsnap-store /dev/nonexistent 8"
+	for bad in 0 4 12 4096 -8 eight; do
+		refused "$einval" 'Invalid chunk size' "0 $size diffsnap-store ${disks[1]} $bad"
+	done
+	for bad in '2 low_water' '4 low_water 1 buffer' '99 low_water 1' 'x'; do
+		refused "$einval" 'Invalid number of feature arguments' "0 $size diffsnap-store ${disks[1]} 8 $bad"
+	done
+	refused "$einval" 'A feature argument has no value' "0 $size diffsnap-store ${disks[1]} 8 1 low_water"
+	refused "$einval" 'Unknown feature argument' "0 $size diffsnap-store ${disks[1]} 8 2 high_water 1"
+	refused "$einval" 'Too many arguments' "0 $size diffsnap-store ${disks[1]} 8 0 word"
+	for bad in 'low_water -1' 'low_water x' 'buffer 8' 'buffer x' 'store_timeout x' 'store_timeout 0' \
+		'on_full ignore' 'on_full wait:' 'on_full wait:0' 'on_full wait:x'; do
+		refused "$einval" "Invalid ${bad%% *}" "0 $size diffsnap-store ${disks[1]} 8 2 $bad"
+	done
+	refused "$einval" 'The store is smaller than a chunk' "0 4 diffsnap-store ${disks[1]} 8"
+	refused "$einval" "The store's device is too small" "0 $((size + 8)) diffsnap-store ${disks[1]} 8"
+	# a place is a number of 44 bits
+	add_device vast "0 $(((1 << 47) + 8)) zero"
+	refused "$einval" 'The store has more chunks than can be told apart' "0 $((1 << 47)) diffsnap-store /dev/mapper/vast 8"
+	remove_device vast
 	# on an origin's own device, and on what lies below it
-	refused 'Device or resource busy' "0 $size diffsnap-store ${disks[0]} 8"
-	refused 'Device or resource busy' "0 $size diffsnap-store /dev/mapper/data 8"
-	# what a store lies on is for nobody else
-	refused 'Device or resource busy' "0 $size diffsnap-store $store_disk 8"
-	refused 'Device or resource busy' "0 $size diffsnap-origin $store_disk"
-	for bad in '' '/dev/mapper/snap' '/dev/mapper/snap /dev/nonexistent' "${disks[1]} /dev/mapper/data" \
-		"/dev/mapper/snap ${disks[1]}" '/dev/mapper/data /dev/mapper/snap' '/dev/mapper/snap /dev/mapper/data 1'; do
-		refused "$any" "0 $size diffsnap-image $bad"
+	for bad in "${disks[0]}" /dev/mapper/data; do
+		refused "$ebusy" "The store's device is an origin, or an origin's real device" "0 $size diffsnap-store $bad 8"
 	done
-	refused "$any" "0 $((size - 8)) diffsnap-image /dev/mapper/snap /dev/mapper/data"
-	refused "$any" "0 $((size + 8)) diffsnap-image /dev/mapper/snap /dev/mapper/data"
-	# not cut yet
+	# what a store lies on is for nobody else
+	refused "$ebusy" "The store's device holds another store" "0 $size diffsnap-store $store_disk 8"
+	refused "$ebusy" 'The real device holds a store' "0 $size diffsnap-origin $store_disk"
+
+	for bad in '' '/dev/mapper/snap' '/dev/mapper/snap /dev/mapper/data 1'; do
+		refused "$einval" 'Invalid argument count' "0 $size diffsnap-image $bad"
+	done
+	refused "$enoent" "Cannot find the store's device" "0 $size diffsnap-image /dev/nonexistent /dev/mapper/data"
+	refused "$enoent" "Cannot find the origin's device" "0 $size diffsnap-image /dev/mapper/snap /dev/nonexistent"
+	for bad in "${disks[1]} /dev/mapper/data" '/dev/mapper/data /dev/mapper/snap'; do
+		refused "$enoent" "The store's device is no diffsnap-store" "0 $size diffsnap-image $bad"
+	done
+	refused "$enoent" 'The origin is not a member of the snapshot' "0 $size diffsnap-image /dev/mapper/snap ${disks[1]}"
+	for bad in $((size - 8)) $((size + 8)); do
+		refused "$einval" 'The length is not that of the origin' "0 $bad diffsnap-image /dev/mapper/snap /dev/mapper/data"
+	done
 	add_origin second "${disks[1]}"
 	add_store fresh "${disks[2]}" 8
 	dmsetup message fresh 0 add /dev/mapper/second
-	refused "$any" "0 $size diffsnap-image /dev/mapper/fresh /dev/mapper/second"
+	refused "$einval" 'The snapshot was not cut, or was given up' "0 $size diffsnap-image /dev/mapper/fresh /dev/mapper/second"
 	dmsetup remove --retry fresh
 	dmsetup remove --retry second
 	assert_eq "$before" "$(dmsetup status)" "the state of all"
 	fill /dev/mapper/data B 0 64
 	shows /dev/mapper/image '\0' 0 64
+}
+
+zoned_devices() {
+	modprobe null_blk nr_devices=1 zoned=1 gb=1 zone_size=64
+	on_exit rmmod null_blk
+	refused 'Invalid argument' 'Zoned devices are not supported' "0 131072 diffsnap-origin /dev/nullb0"
+	refused 'Invalid argument' 'Zoned devices are not supported' "0 131072 diffsnap-store /dev/nullb0 8"
 }
 
 # loaded NAME TABLE...: made, and not resumed
@@ -155,10 +216,10 @@ loaded() {
 	dmsetup load "$name" --table "$*"
 }
 
-# not_resumed REGEX NAME: with a reason in the log
+# not_resumed REGEX NAME [ERROR]: with a reason in the log
 not_resumed() {
 	mark_log
-	expect_fail 1 'Device or resource busy' dmsetup resume "$2"
+	expect_fail 1 "${3:-Device or resource busy}" dmsetup resume "$2"
 	logged "device-mapper: diffsnap: $(device_number "$2"): $1"
 }
 
@@ -231,6 +292,11 @@ messages_refuse() {
 	mark_log
 	says 'Invalid argument' 'add' '/dev/mapper/second'
 	logged 'logical block'
+	# one write to the disk would be of several chunks
+	add_origin coarse "${disks[6]}"
+	mark_log
+	says 'Invalid argument' 'add' '/dev/mapper/coarse'
+	logged 'physical block of 8192 bytes is larger than the chunk'
 	dmsetup message fresh 0 add /dev/mapper/wide
 	says 'File exists' 'add' '/dev/mapper/wide'
 	dmsetup message fresh 0 cut
@@ -353,6 +419,48 @@ store_stays_where_it_is() {
 	# nobody needs it any more
 	dmsetup message snap 0 drop
 	reload_device snap "0 $size diffsnap-store ${disks[2]} 8"
+}
+
+# What was preserved goes in units of the store's logical block.
+store_blocks_stay_small() {
+	add_store snap "${disks[1]}" 8 32768
+	dmsetup load snap --table "0 32768 diffsnap-store ${disks[4]} 8"
+	not_resumed "the store's logical block cannot become larger" snap 'Invalid argument'
+	reload_device snap "0 32768 diffsnap-store ${disks[1]} 8"
+	add_origin data "${disks[0]}"
+	take_snapshot snap data
+	add_image image snap data
+	fill /dev/mapper/data B 0 64
+	shows /dev/mapper/image '\0' 0 64
+}
+
+# Images read the device that their origin had at the cut: it cannot get another one
+# while it is held. What comes meanwhile waits for the right table.
+real_device_stays() {
+	local line reader writer
+	one_snapshot
+	line=$(dmsetup table data)
+	on_exit reload_device data "$line"
+	fill "${disks[1]}" X 0 1024
+	fill /dev/mapper/data B 0 64
+	dmsetup load data --table "0 $(size_of "${disks[1]}") diffsnap-origin ${disks[1]}"
+	not_resumed 'the real device differs from the one that a snapshot holds' data
+	shows /dev/mapper/image '\0' 0 64
+	fill /dev/mapper/data C 64 64 &
+	writer=$!
+	shows /dev/mapper/image '\0' 512 64 &
+	reader=$!
+	sleep 1
+	kill -0 $writer
+	kill -0 $reader
+	reload_device data "$line"
+	wait $writer
+	wait $reader
+	assert_eq active "$(store_state snap)"
+	shows /dev/mapper/data B 0 64
+	shows /dev/mapper/data C 64 64
+	shows /dev/mapper/image '\0' 0 1024
+	shows "${disks[1]}" X 0 1024
 }
 
 low_water_event() {
@@ -594,13 +702,17 @@ oracle_hot() {
 
 test_case example example
 test_case tables tables
+test_case measured-tables measured_tables
 test_case constructors-refuse constructors_refuse
+test_case zoned-devices zoned_devices
 test_case devices-taken-meanwhile devices_taken_meanwhile
 test_case messages-refuse messages_refuse
 test_case cut-needs-its-members cut_needs_its_members
 test_case store-grows store_grows
 test_case arguments-of-the-new-table arguments_of_the_new_table
 test_case store-stays-where-it-is store_stays_where_it_is
+test_case store-blocks-stay-small store_blocks_stay_small
+test_case real-device-stays real_device_stays
 test_case low-water-event low_water_event
 test_case polled-writes polled_writes
 test_case polled-write-waits-its-turn polled_write_waits_its_turn
