@@ -58,10 +58,6 @@ static int image_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		ti->error = "Invalid argument count";
 		return -EINVAL;
 	}
-	if (ti->begin) {
-		ti->error = "The target must begin at sector 0";
-		return -EINVAL;
-	}
 	r = parse_device(argv[0], &store);
 	if (r) {
 		ti->error = "Cannot find the store's device";

@@ -296,10 +296,6 @@ static int origin_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 		ti->error = "Invalid argument count";
 		return -EINVAL;
 	}
-	if (ti->begin) {
-		ti->error = "The target must begin at sector 0";
-		return -EINVAL;
-	}
 
 	table = kzalloc(sizeof(*table), GFP_KERNEL);
 	if (!table) {

@@ -145,6 +145,7 @@ constructors_refuse() {
 $((size / 2)) $((size / 2)) linear ${disks[2]} 0"
 	refused "$einval" 'must appear alone in table' "0 8 linear ${disks[2]} 0
 8 $((size - 8)) diffsnap-origin ${disks[1]}"
+	refused "$einval" 'Gap in table' "8 $((size - 8)) diffsnap-origin ${disks[1]}"
 
 	for bad in '' "${disks[1]}"; do
 		refused "$einval" 'Invalid argument count' "0 $size diffsnap-store $bad"
