@@ -204,6 +204,7 @@ $((size / 2)) $((size / 2)) linear ${disks[2]} 0"
 zoned_devices() {
 	modprobe null_blk nr_devices=1 zoned=1 gb=1 zone_size=64
 	on_exit rmmod null_blk
+	udevadm settle
 	refused 'Invalid argument' 'Zoned devices are not supported' "0 131072 diffsnap-origin /dev/nullb0"
 	refused 'Invalid argument' 'Zoned devices are not supported' "0 131072 diffsnap-store /dev/nullb0 8"
 }
